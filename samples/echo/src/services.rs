@@ -143,12 +143,12 @@ async fn paced(sent: u32, pause: Duration, answer: EchoResponse) -> Result<EchoR
 }
 
 fn entries(metadata: &MetadataMap) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = metadata.iter().map(entry).collect();
+    let mut entries: Vec<Entry> = metadata.iter().map(|pair| entry(&pair)).collect();
     entries.sort_by(|a, b| a.key.cmp(&b.key));
     entries
 }
 
-fn entry(pair: KeyAndValueRef<'_>) -> Entry {
+fn entry(pair: &KeyAndValueRef<'_>) -> Entry {
     let (key, value) = match pair {
         KeyAndValueRef::Ascii(key, value) => (key.as_str(), value.as_encoded_bytes()),
         KeyAndValueRef::Binary(key, value) => (key.as_str(), value.as_encoded_bytes()),
