@@ -1,7 +1,10 @@
+mod hosts;
+mod sets;
+
 use super::{Plan, plan};
 use crate::{
     hostname::Hostname,
-    ir::{Fallback, Protocol},
+    ir::Protocol,
     key::{Kind, NsName, Ref, Text},
     status::{self, Condition, Delivery, Truth},
     translate::ListenerId,
@@ -204,7 +207,10 @@ fn a_port_that_is_not_bound_is_waited_for() {
     let plan = planned(&world);
     assert!(plan.listeners.is_empty() && plan.routing.is_empty());
     assert_eq!(placed(&plan, "web", "*"), None);
-    assert_eq!(listener_says(&plan, 0), ["Accepted=True/Accepted", "Programmed=False/Pending", "ResolvedRefs=True/ResolvedRefs"]);
+    assert_eq!(
+        listener_says(&plan, 0),
+        ["Accepted=True/Accepted", "Programmed=False/Pending", "ResolvedRefs=True/ResolvedRefs"]
+    );
     assert_eq!(gateway_says(&plan)[1], "Programmed=False/Pending");
 }
 
@@ -246,7 +252,12 @@ fn kinds_that_are_asked_for_and_not_possible_are_said() {
     let table = [
         ("HTTPS", json!([{"kind": "GRPCRoute"}]), "True/ResolvedRefs", vec!["GRPCRoute"]),
         ("HTTPS", json!([{"kind": "InvalidRoute"}]), "False/InvalidRouteKinds", vec![]),
-        ("HTTPS", json!([{"kind": "InvalidRoute"}, {"kind": "HTTPRoute"}]), "False/InvalidRouteKinds", vec!["HTTPRoute"]),
+        (
+            "HTTPS",
+            json!([{"kind": "InvalidRoute"}, {"kind": "HTTPRoute"}]),
+            "False/InvalidRouteKinds",
+            vec!["HTTPRoute"],
+        ),
         ("HTTPS", json!([{"group": "x", "kind": "GRPCRoute"}]), "False/InvalidRouteKinds", vec![]),
         ("HTTPS", json!([{"kind": "TCPRoute"}]), "False/InvalidRouteKinds", vec![]),
         ("HTTP", json!([{"kind": "GRPCRoute"}]), "False/InvalidRouteKinds", vec![]),
@@ -271,8 +282,18 @@ fn references_to_certificates_are_judged_one_by_one() {
         ("none", json!([]), "InvalidCertificateRef", "certificateRefs is empty"),
         ("absent", json!([{"name": "nope"}]), "InvalidCertificateRef", "Secret infra/nope does not exist"),
         ("group", json!([{"group": "x.io", "name": "cert"}]), "InvalidCertificateRef", "only Secret of the core group"),
-        ("kind", json!([{"kind": "ConfigMap", "name": "cert"}]), "InvalidCertificateRef", "only Secret of the core group"),
-        ("foreign", json!([{"namespace": "certs", "name": "cert"}]), "RefNotPermitted", "create in namespace certs a ReferenceGrant"),
+        (
+            "kind",
+            json!([{"kind": "ConfigMap", "name": "cert"}]),
+            "InvalidCertificateRef",
+            "only Secret of the core group",
+        ),
+        (
+            "foreign",
+            json!([{"namespace": "certs", "name": "cert"}]),
+            "RefNotPermitted",
+            "create in namespace certs a ReferenceGrant",
+        ),
         ("foreign and absent", json!([{"namespace": "x", "name": "nope"}]), "RefNotPermitted", "create in namespace x"),
     ];
     for (name, references, reason, words) in table {
@@ -281,7 +302,11 @@ fn references_to_certificates_are_judged_one_by_one() {
         let plan = plan_of(&json!([listener]));
         assert_eq!(
             listener_says(&plan, 0),
-            ["Accepted=True/Accepted".to_owned(), "Programmed=False/Invalid".into(), format!("ResolvedRefs=False/{reason}")],
+            [
+                "Accepted=True/Accepted".to_owned(),
+                "Programmed=False/Invalid".into(),
+                format!("ResolvedRefs=False/{reason}")
+            ],
             "{name}"
         );
         assert!(message(&plan, 0, "ResolvedRefs").contains(words), "{name}: {}", message(&plan, 0, "ResolvedRefs"));
@@ -310,7 +335,10 @@ fn an_expired_certificate_is_served_and_said() {
     put(&mut world, Kind::Gateway, gateway(&json!({"listeners": [https("grpc", "")]})));
     world.apply(Change::Clock("2040-01-01T00:00:00Z".parse().unwrap()));
     let plan = planned(&world);
-    assert_eq!(listener_says(&plan, 0)[1..], ["Programmed=True/Programmed", "ResolvedRefs=False/InvalidCertificateRef"]);
+    assert_eq!(
+        listener_says(&plan, 0)[1..],
+        ["Programmed=True/Programmed", "ResolvedRefs=False/InvalidCertificateRef"]
+    );
     assert!(message(&plan, 0, "ResolvedRefs").contains("expired at"));
     assert_eq!(plan.certificates.len(), 1);
 }
@@ -371,7 +399,10 @@ fn options_of_tls_that_are_not_known_are_named() {
 #[test]
 fn inside_a_gateway_nobody_wins_a_conflict() {
     let table = [
-        ("HostnameConflict", json!([http("a", "x.example.com"), http("b", "x.example.com"), http("c", "y.example.com")])),
+        (
+            "HostnameConflict",
+            json!([http("a", "x.example.com"), http("b", "x.example.com"), http("c", "y.example.com")]),
+        ),
         (
             "ProtocolConflict",
             json!([
@@ -395,7 +426,119 @@ fn inside_a_gateway_nobody_wins_a_conflict() {
 
 #[test]
 fn udp_and_unknown_protocols_share_a_port_with_http() {
-    let plan = plan_of(&json!([http("a", ""), {"name": "b", "port": 80, "protocol": "UDP"}, {"name": "c", "port": 80, "protocol": "x"}]));
+    let plan = plan_of(
+        &json!([http("a", ""), {"name": "b", "port": 80, "protocol": "UDP"}, {"name": "c", "port": 80, "protocol": "x"}]),
+    );
     assert_eq!(listener_says(&plan, 0), VALID);
     assert_eq!(listener_says(&plan, 1)[0], "Accepted=False/UnsupportedProtocol");
+}
+
+#[test]
+fn addresses_are_served_as_far_as_the_proxies_have_them() {
+    let table = [
+        ("none", json!([]), "Accepted=True/Accepted", "Programmed=True/Programmed", 1),
+        ("any", json!([{"type": "IPAddress"}]), "Accepted=True/Accepted", "Programmed=True/Programmed", 1),
+        ("the one", json!([{"value": ADDRESS}]), "Accepted=True/Accepted", "Programmed=True/Programmed", 1),
+        ("another", json!([{"value": "192.0.2.1"}]), "Accepted=True/Accepted", "Programmed=False/AddressNotUsable", 0),
+        (
+            "both",
+            json!([{"value": ADDRESS}, {"value": "192.0.2.1"}]),
+            "Accepted=True/Accepted",
+            "Programmed=False/AddressNotUsable",
+            1,
+        ),
+        (
+            "a hostname",
+            json!([{"type": "Hostname", "value": "a.example.com"}]),
+            "Accepted=False/UnsupportedAddress",
+            "Programmed=False/Invalid",
+            0,
+        ),
+    ];
+    for (name, addresses, accepted, programmed, count) in table {
+        let mut world = base();
+        put(&mut world, Kind::Gateway, gateway(&json!({"addresses": addresses, "listeners": [http("web", "")]})));
+        let plan = planned(&world);
+        assert_eq!(gateway_says(&plan)[..2], [accepted, programmed], "{name}");
+        assert_eq!(status_of(&plan).addresses.len(), count, "{name}");
+    }
+    let plan = plan_of(&json!([http("web", "")]));
+    let nowhere = status::gateway::project(&plan.report, &|_| 0, &Delivery::Programmed, &[]);
+    assert_eq!(said(&nowhere.conditions)[1], "Programmed=False/AddressNotAssigned");
+}
+
+#[test]
+fn programmed_says_what_the_proxies_said() {
+    let plan = plan_of(&json!([http("web", "")]));
+    let rejected = Delivery::Rejected { message: "bad listener".into(), rule: None, last_good: true };
+    for (delivery, expected) in [
+        (Delivery::Pending("Waiting for a proxy".into()), "Programmed=False/Pending"),
+        (rejected, "Programmed=False/Invalid"),
+    ] {
+        let status = status::gateway::project(&plan.report, &|_| 7, &delivery, &[ADDRESS.into()]);
+        assert_eq!(said(&status.conditions)[1], expected);
+        assert_eq!(said(&status.listeners[0].conditions)[1], expected);
+        assert_eq!(status.listeners[0].attached_routes, 7);
+    }
+}
+
+#[test]
+fn parameters_that_lead_nowhere_stop_the_gateway() {
+    let mut world = base();
+    let parameters = json!({"parametersRef": {"group": "x.io", "kind": "Odd", "name": "o"}});
+    put(&mut world, Kind::Gateway, gateway(&json!({"infrastructure": parameters, "listeners": [http("web", "")]})));
+    let plan = planned(&world);
+    assert_eq!(gateway_says(&plan)[..2], ["Accepted=False/InvalidParameters", "Programmed=False/Invalid"]);
+    assert_eq!(listener_says(&plan, 0)[..2], ["Accepted=True/Accepted", "Programmed=False/Invalid"]);
+    assert!(plan.listeners.is_empty() && plan.standing_hosts().is_empty());
+    assert!(!plan.surfaces[0].1.listeners[0].serves);
+}
+
+#[test]
+fn a_profile_that_is_absent_stops_the_gateway_and_one_that_comes_starts_it() {
+    let mut world = base();
+    put(&mut world, Kind::Gateway, gateway(&json!({"listeners": [http("web", "")]})));
+    let parameters = json!({"group": "sluice.dev", "kind": "GatewayProfile", "name": "p"});
+    put(&mut world, Kind::GatewayClass, class(&parameters));
+    assert_eq!(gateway_says(&planned(&world))[0], "Accepted=False/InvalidParameters");
+    let profile =
+        json!({"sharedHostnames": "ByContentType", "crossNamespaceAttachment": "AllowedRoutesAndReferenceGrant"});
+    let plan = planned(&with_profile(world, &profile));
+    assert_eq!(gateway_says(&plan), VALID);
+    let policy = plan.surfaces[0].1.policy;
+    assert!(policy.shared_hostnames && policy.grant_for_attachment && !policy.cleartext);
+}
+
+#[test]
+fn what_is_offered_to_routes_does_not_depend_on_certificates() {
+    let mut world = base();
+    put(&mut world, Kind::Gateway, gateway(&json!({"listeners": [https("grpc", "grpc.example.com")]})));
+    let with = planned(&world);
+    world.apply(Change::Delete(Ref::new(Kind::Secret, NsName::new("infra", "cert"))));
+    let without = planned(&world);
+    assert_ne!(with.certificates, without.certificates);
+    assert_eq!(with.surfaces, without.surfaces);
+    let offer = &with.surfaces[0].1.listeners[0];
+    assert_eq!(
+        (&*offer.section, offer.port, offer.secure, offer.hostname.as_str()),
+        ("grpc", 443, true, "grpc.example.com")
+    );
+    assert_eq!(offer.namespaces.from.as_deref(), Some("Same"));
+}
+
+#[test]
+fn overlaps_of_tls_names_are_said_of_each() {
+    let overlap = |plan: &Plan, index: usize| {
+        listener_says(plan, index).into_iter().find(|said| said.starts_with("OverlappingTLSConfig"))
+    };
+    let hostnames = plan_of(&json!([https("a", "*.example.org"), https("b", "b.example.org")]));
+    assert_eq!(overlap(&hostnames, 0).as_deref(), Some("OverlappingTLSConfig=True/OverlappingHostnames"));
+    assert_eq!(overlap(&hostnames, 1).as_deref(), Some("OverlappingTLSConfig=True/OverlappingHostnames"));
+    // The certificate of both is for *.example.com, which a client may take for both names.
+    let certificates = plan_of(&json!([https("a", "a.example.com"), https("b", "b.example.com")]));
+    assert_eq!(overlap(&certificates, 0).as_deref(), Some("OverlappingTLSConfig=True/OverlappingCertificates"));
+    let mut other_port = https("b", "b.example.com");
+    other_port["port"] = json!(8443);
+    let apart = plan_of(&json!([https("a", "a.example.com"), other_port, http("c", "a.example.com")]));
+    assert_eq!((0..3).filter_map(|index| overlap(&apart, index)).count(), 0);
 }
