@@ -24,7 +24,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use x509_parser::{
     certificate::X509Certificate,
-    extensions::{GeneralName, ParsedExtension},
+    extensions::{GeneralName, ParsedExtension, X509Extension},
     pem::Pem,
     public_key::PublicKey,
     time::ASN1Time,
@@ -183,7 +183,7 @@ fn untimely(
 }
 
 fn names(leaf: &X509Certificate) -> Vec<Hostname> {
-    let extensions = leaf.extensions().iter().map(|extension| extension.parsed_extension());
+    let extensions = leaf.extensions().iter().map(X509Extension::parsed_extension);
     let alternatives = extensions.filter_map(|extension| match extension {
         ParsedExtension::SubjectAlternativeName(alternatives) => Some(&alternatives.general_names),
         _ => None,

@@ -23,8 +23,8 @@ fn at(date: &str) -> DateTime<Utc> {
 }
 
 fn world(kind: &str, certificate: &str, private: &str, date: &str) -> World {
-    let data = json!({"tls.crt": STANDARD.encode(certificate), "tls.key": STANDARD.encode(private)});
-    let secret = json!({"metadata": {"namespace": "default", "name": "cert"}, "type": kind, "data": data});
+    let values = json!({"tls.crt": STANDARD.encode(certificate), "tls.key": STANDARD.encode(private)});
+    let secret = json!({"metadata": {"namespace": "default", "name": "cert"}, "type": kind, "data": values});
     let mut world = World::new(Settings::default());
     world.apply(Object::decode(Kind::Secret, secret).unwrap().into());
     world.apply(Change::Clock(at(date)));

@@ -183,9 +183,9 @@ fn a_set_waits_for_its_port_and_for_the_proxies() {
 #[test]
 fn listeners_beyond_the_limit_are_refused_by_precedence() {
     let many = |from: usize, count: usize| {
-        Value::from_iter(
-            (from..from + count).map(|number| http(&format!("l{number}"), &format!("h{number}.example.com"))),
-        )
+        (from..from + count)
+            .map(|number| http(&format!("l{number}"), &format!("h{number}.example.com")))
+            .collect::<Value>()
     };
     let plan =
         plan_with_sets(&same(&many(0, 1)), &[listener_set("a", &many(1, 1023)), listener_set("b", &many(2000, 1))]);
