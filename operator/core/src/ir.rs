@@ -1,0 +1,316 @@
+//! The intermediate representation: what the proxies shall do, without a word of protobuf or of Kubernetes objects.
+//!
+//! `translate` → this → the Envoy encoder. Plain data: `Hash` is the version, `Debug` is what `sluice translate -o ir` shows.
+//!
+//! **Invariant:** names come from content, never from position.
+//! **Invariant:** everything that a [`VirtualHost`] names exists in the same snapshot, or is the static cluster `unavailable`.
+
+use crate::{
+    hostname::Hostname,
+    key::{Kind, NsName, Text},
+    world::{backend::Endpoint, secret::Sensitive},
+};
+use serde::Serialize;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// One bound port of a Gateway. Named by port, so that no edit of a name or label drains connections.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Listener {
+    /// The port of the Gateway's listeners, 1-65535; the resource is `http-80` or `https-443`.
+    pub port: u16,
+    /// Where proxies bind it.
+    pub bind: SocketAddr,
+    /// What is spoken.
+    pub protocol: Protocol,
+}
+
+/// What a port speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Cleartext HTTP/1.1 and HTTP/2 with prior knowledge; one route configuration for the port.
+    Http {
+        /// Name of the route configuration.
+        routes: Text,
+    },
+    /// TLS; one chain for each SNI hostname, in order of hostname.
+    Https {
+        /// The chains.
+        chains: Vec<Chain>,
+    },
+}
+
+/// A filter chain: one SNI hostname, its certificates and its route configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Chain {
+    /// `*`: any name, and connections without SNI.
+    pub sni: Hostname,
+    /// SDS names ([`Certificate::name`]); never change on rotation.
+    pub certificates: Vec<Text>,
+    /// Name of the route configuration.
+    pub routes: Text,
+}
+
+/// A route configuration. Its hosts come by VHDS, each under the name `<name>/<hostname>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RouteConfiguration {
+    /// `http-80` or `https-443/<sni>`.
+    pub name: Text,
+}
+
+/// The routes of one hostname in one route configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VirtualHost {
+    /// The route configuration.
+    pub routes_of: Text,
+    /// The hostname, `*` for everything that no other host of the configuration serves.
+    pub domain: Hostname,
+    /// In the order of matching (R15); what matches none of them is answered by `otherwise`.
+    pub routes: Vec<Arc<Route>>,
+    /// The last word.
+    pub otherwise: Fallback,
+}
+
+impl VirtualHost {
+    /// The resource name and, since Envoy looks removals up by it, also `VirtualHost.name`.
+    pub fn name(&self) -> Text {
+        format!("{}/{}", self.routes_of, self.domain).into()
+    }
+}
+
+/// What a host answers when no route matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fallback {
+    /// 404, which gRPC clients see as UNIMPLEMENTED with a message.
+    NotFound,
+    /// 421: another listener of the port is responsible for this name.
+    Misdirected,
+}
+
+/// Where a route comes from: for messages, access logs and quarantine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// `GRPCRoute` or `HTTPRoute`: the kind is never lost.
+    pub kind: Kind,
+    /// The route object.
+    pub route: NsName,
+    /// `rules[rule]`.
+    pub rule: usize,
+    /// `rules[].name`.
+    pub rule_name: Option<Text>,
+    /// `matches[matched]`.
+    pub matched: usize,
+}
+
+impl Origin {
+    /// `rules[2] canary`, for messages.
+    pub fn rule_label(&self) -> String {
+        match &self.rule_name {
+            Some(name) => format!("rules[{}] {name}", self.rule),
+            None => format!("rules[{}]", self.rule),
+        }
+    }
+}
+
+/// One match and what happens then.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// When it applies.
+    pub matcher: Matcher,
+    /// What happens.
+    pub action: Action,
+    /// Edits of request headers, before those of a backend.
+    pub request_headers: HeaderEdits,
+    /// Edits of response headers.
+    pub response_headers: HeaderEdits,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// Retries.
+    pub retry: Option<Retry>,
+}
+
+/// When a route applies: path AND all of the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Matcher {
+    /// The path.
+    pub path: PathMatcher,
+    /// Only requests whose `content-type` starts with `application/grpc`.
+    pub grpc_only: bool,
+    /// HTTP method, of an HTTPRoute.
+    pub method: Option<Text>,
+    /// Headers, names in lower case and distinct.
+    pub headers: Vec<ValueMatcher>,
+    /// Query parameters, names distinct.
+    pub query: Vec<ValueMatcher>,
+}
+
+/// How the path is matched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PathMatcher {
+    /// Any path.
+    Any,
+    /// `/service/Method`, without the query.
+    Exact(Text),
+    /// Starts with this text: `/service/`.
+    Prefix(Text),
+    /// This path, or this path followed by `/` (HTTPRoute's `PathPrefix`); without a trailing `/`.
+    Segments(Text),
+    /// RE2, matched against the whole path.
+    Regex(Text),
+}
+
+/// A named value to match.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ValueMatcher {
+    /// Header (lower case) or query parameter.
+    pub name: Text,
+    /// What value.
+    pub value: ValueTest,
+}
+
+/// A test of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ValueTest {
+    /// Equal.
+    Exact(Text),
+    /// RE2, matched against the whole value.
+    Regex(Text),
+}
+
+/// What happens to a matched request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Sent to backends by weight.
+    Forward(Forward),
+    /// 503, which gRPC clients see as UNAVAILABLE. The text says why.
+    Unavailable(Text),
+}
+
+/// Backends by weight.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Forward {
+    /// In order of the rule's backends, zero weights left out; shares of one cluster with equal edits are added up.
+    pub shares: Vec<Share>,
+    /// The weight of invalid and forbidden backends: goes to the static cluster `unavailable`.
+    pub unavailable: u32,
+    /// Copies.
+    pub mirrors: Vec<Mirror>,
+}
+
+/// A backend's part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// Name of the cluster.
+    pub cluster: Text,
+    /// At least 1.
+    pub weight: u32,
+    /// Edits for this backend alone.
+    pub request_headers: HeaderEdits,
+    /// Edits for this backend alone.
+    pub response_headers: HeaderEdits,
+}
+
+/// A copy of requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mirror {
+    /// Name of the cluster.
+    pub cluster: Text,
+    /// Of a million.
+    pub parts_per_million: u32,
+}
+
+/// Header edits in Gateway API's order: set, add, remove. Values are literal: `%` is escaped by the encoder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HeaderEdits {
+    /// Overwrite or add.
+    pub set: Vec<(Text, Text)>,
+    /// Append.
+    pub add: Vec<(Text, Text)>,
+    /// Remove.
+    pub remove: Vec<Text>,
+}
+
+/// Deadlines. What is absent is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Timeouts {
+    /// From the first byte of the request to the last of the response; a shorter `grpc-timeout` of the client is honoured.
+    pub request: Option<Duration>,
+    /// Without a byte in either direction.
+    pub idle: Option<Duration>,
+    /// Of a stream, however busy; the smaller of this and `request` is enforced.
+    pub max_stream: Option<Duration>,
+}
+
+/// Retries before anything was sent downstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Retry {
+    /// Beside the first.
+    pub attempts: u32,
+    /// gRPC status names as Envoy's `retry_on` knows them; connection failures and refused streams are always included.
+    pub on: Vec<Text>,
+    /// Of each attempt.
+    pub per_try: Option<Duration>,
+    /// Of active requests, 0-100.
+    pub budget_percent: Option<u32>,
+}
+
+/// How backends of a cluster are spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Upstream {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2 with prior knowledge.
+    H2,
+}
+
+/// A Service's port, spoken to in one way. Shared by every rule that uses it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cluster {
+    /// The Service.
+    pub service: NsName,
+    /// Its port.
+    pub port: u16,
+    /// The protocol.
+    pub upstream: Upstream,
+}
+
+impl Cluster {
+    /// `ns/service/port/h2`: from content, stable under every edit of routes.
+    pub fn name(&self) -> Text {
+        let upstream = match self.upstream {
+            Upstream::H1 => "h1",
+            Upstream::H2 => "h2",
+        };
+        format!("{}/{}/{upstream}", self.service, self.port).into()
+    }
+}
+
+/// The endpoints of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Assignment {
+    /// Name of the cluster.
+    pub cluster: Text,
+    /// Sorted, distinct.
+    pub endpoints: Vec<Target>,
+}
+
+/// An endpoint with its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// Address and state. When a Service has no ready endpoint, draining ones are given as ready (as kube-proxy does).
+    pub endpoint: Endpoint,
+    /// The target port.
+    pub port: u16,
+}
+
+/// A certificate with its key, served by SDS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Certificate {
+    /// `namespace/name` of the Secret: never changes on rotation.
+    pub name: Text,
+    /// PEM chain, leaf first.
+    pub chain: Sensitive,
+    /// PEM key.
+    pub key: Sensitive,
+}

@@ -1,0 +1,205 @@
+//! What things are called: object kinds, namespaced names and references.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+/// Interned-by-sharing text; cloning is a reference count.
+pub type Text = Arc<str>;
+
+/// Every kind of object that the core reads or writes. Closed, so that a new kind is met in each `match`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// `sluice.dev/v1alpha1`.
+    GrpcService,
+    /// `sluice.dev/v1alpha1`, cluster-scoped.
+    GatewayProfile,
+    /// `sluice.dev/v1alpha1`.
+    GrpcPolicy,
+    /// `gateway.networking.k8s.io/v1`, cluster-scoped.
+    GatewayClass,
+    /// `gateway.networking.k8s.io/v1`.
+    Gateway,
+    /// `gateway.networking.k8s.io/v1`.
+    ListenerSet,
+    /// `gateway.networking.k8s.io/v1`.
+    #[serde(rename = "GRPCRoute")]
+    GrpcRoute,
+    /// `gateway.networking.k8s.io/v1`.
+    #[serde(rename = "HTTPRoute")]
+    HttpRoute,
+    /// `gateway.networking.k8s.io/v1`. Not implemented: status only.
+    #[serde(rename = "TLSRoute")]
+    TlsRoute,
+    /// `gateway.networking.k8s.io/v1`. Not implemented: status only.
+    #[serde(rename = "TCPRoute")]
+    TcpRoute,
+    /// `gateway.networking.k8s.io/v1`. Not implemented: status only.
+    #[serde(rename = "UDPRoute")]
+    UdpRoute,
+    /// `gateway.networking.k8s.io/v1beta1` and `v1`.
+    ReferenceGrant,
+    /// `gateway.networking.k8s.io/v1`. Not implemented: status only.
+    #[serde(rename = "BackendTLSPolicy")]
+    BackendTlsPolicy,
+    /// Core `v1`.
+    Service,
+    /// `discovery.k8s.io/v1`.
+    EndpointSlice,
+    /// Core `v1`.
+    Secret,
+    /// Core `v1`.
+    ConfigMap,
+    /// Core `v1`, cluster-scoped.
+    Namespace,
+}
+
+/// The group of the Gateway API's kinds.
+pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
+/// The group of Sluice's own kinds.
+pub const SLUICE_GROUP: &str = "sluice.dev";
+
+impl Kind {
+    /// All kinds, in the order of declaration.
+    pub const ALL: [Self; 18] = [
+        Self::GrpcService,
+        Self::GatewayProfile,
+        Self::GrpcPolicy,
+        Self::GatewayClass,
+        Self::Gateway,
+        Self::ListenerSet,
+        Self::GrpcRoute,
+        Self::HttpRoute,
+        Self::TlsRoute,
+        Self::TcpRoute,
+        Self::UdpRoute,
+        Self::ReferenceGrant,
+        Self::BackendTlsPolicy,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+        Self::ConfigMap,
+        Self::Namespace,
+    ];
+
+    /// The API group; empty for the core group.
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::GrpcService | Self::GatewayProfile | Self::GrpcPolicy => SLUICE_GROUP,
+            Self::EndpointSlice => "discovery.k8s.io",
+            Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace => "",
+            _ => GATEWAY_GROUP,
+        }
+    }
+
+    /// The version that Sluice writes and prefers to read.
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::GrpcService | Self::GatewayProfile | Self::GrpcPolicy => "v1alpha1",
+            // Served by every bundle since v1.0; `v1` only since v1.5.
+            Self::ReferenceGrant => "v1beta1",
+            _ => "v1",
+        }
+    }
+
+    /// The kind as written in manifests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GrpcService => "GrpcService",
+            Self::GatewayProfile => "GatewayProfile",
+            Self::GrpcPolicy => "GrpcPolicy",
+            Self::GatewayClass => "GatewayClass",
+            Self::Gateway => "Gateway",
+            Self::ListenerSet => "ListenerSet",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::HttpRoute => "HTTPRoute",
+            Self::TlsRoute => "TLSRoute",
+            Self::TcpRoute => "TCPRoute",
+            Self::UdpRoute => "UDPRoute",
+            Self::ReferenceGrant => "ReferenceGrant",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+            Self::Namespace => "Namespace",
+        }
+    }
+
+    /// The kind named by a group and a kind, as references in manifests name it.
+    pub fn named(group: &str, kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|candidate| candidate.group() == group && candidate.name() == kind)
+    }
+
+    /// Whether objects of this kind live outside of namespaces.
+    pub const fn is_cluster_scoped(self) -> bool {
+        matches!(self, Self::GatewayProfile | Self::GatewayClass | Self::Namespace)
+    }
+
+    /// Whether this is one of the Gateway API's route kinds.
+    pub const fn is_route(self) -> bool {
+        matches!(self, Self::GrpcRoute | Self::HttpRoute | Self::TlsRoute | Self::TcpRoute | Self::UdpRoute)
+    }
+
+    /// `apiVersion` as written in manifests.
+    pub fn api_version(self) -> String {
+        match self.group() {
+            "" => self.version().to_owned(),
+            group => format!("{group}/{}", self.version()),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A namespace and a name; the namespace of cluster-scoped objects is empty. Orders as `namespace/name` does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NsName {
+    /// Empty for cluster-scoped objects.
+    pub namespace: Text,
+    /// `metadata.name`.
+    pub name: Text,
+}
+
+impl NsName {
+    /// A namespaced name.
+    pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// A name without a namespace.
+    pub fn cluster(name: impl Into<Text>) -> Self {
+        Self::new("", name)
+    }
+}
+
+impl fmt::Display for NsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
+    }
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ref {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub key: NsName,
+}
+
+impl Ref {
+    /// A reference to `key` of `kind`.
+    pub const fn new(kind: Kind, key: NsName) -> Self {
+        Self { kind, key }
+    }
+}
+
+impl fmt::Display for Ref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.key)
+    }
+}

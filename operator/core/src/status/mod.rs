@@ -1,0 +1,34 @@
+//! What is said about objects: problems, typed conditions, and the statuses made of them.
+//!
+//! Problems and what proxies acknowledged ([`Delivery`]) → statuses as Kubernetes knows them.
+//!
+//! **Invariant:** a condition's type and reason cannot be paired wrongly: the pair is one value.
+//! **Invariant:** a message says what to do next.
+//!
+//! Knows nothing of time (whoever writes a status keeps `lastTransitionTime`) and of who writes it.
+
+mod condition;
+pub mod route;
+
+pub(crate) use condition::verdicts;
+pub use condition::{Condition, Truth, Verdict};
+
+use crate::key::Text;
+
+/// How far a generation of an object has come on its way to the proxies of one Gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every counted proxy, and at least one, acknowledged a snapshot that contains it.
+    Programmed,
+    /// Not yet; the text says what is waited for.
+    Pending(Text),
+    /// The proxies refused it; what they serve instead is said in `serving`.
+    Rejected {
+        /// Envoy's words.
+        message: Text,
+        /// `rules[2] canary`, if it is known.
+        rule: Option<Text>,
+        /// Whether the last good form is still served (otherwise calls get UNAVAILABLE).
+        last_good: bool,
+    },
+}

@@ -1,0 +1,81 @@
+//! What the status of an object says, ours or another controller's: level 1 rolls it up without asking who wrote it.
+
+use super::route::ParentRef;
+use crate::key::Text;
+use serde::Deserialize;
+
+/// The status of a Gateway, ListenerSet, route or policy, trimmed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Observed {
+    /// Conditions of the object.
+    pub conditions: Vec<ObservedCondition>,
+    /// Of a route: per parent and controller.
+    pub parents: Vec<ObservedParent>,
+    /// Of a Gateway or ListenerSet.
+    pub listeners: Vec<ObservedListener>,
+    /// Of a Gateway.
+    pub addresses: Vec<ObservedAddress>,
+    /// Of a policy: per ancestor and controller.
+    pub ancestors: Vec<ObservedAncestor>,
+}
+
+/// A condition; its time is not kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ObservedCondition {
+    /// Type.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// `True`, `False` or `Unknown`.
+    pub status: Text,
+    /// Reason.
+    pub reason: Text,
+    /// Message.
+    pub message: Text,
+    /// Generation that it is about.
+    pub observed_generation: i64,
+}
+
+/// `status.parents[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedParent {
+    /// As in the spec.
+    pub parent_ref: ParentRef,
+    /// Who says so.
+    pub controller_name: Text,
+    /// What is said.
+    #[serde(default)]
+    pub conditions: Vec<ObservedCondition>,
+}
+
+/// `status.listeners[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ObservedListener {
+    /// Listener name.
+    pub name: Text,
+    /// What is said.
+    #[serde(default)]
+    pub conditions: Vec<ObservedCondition>,
+}
+
+/// `status.addresses[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ObservedAddress {
+    /// IP address or hostname.
+    pub value: Text,
+}
+
+/// `status.ancestors[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedAncestor {
+    /// Which ancestor.
+    pub ancestor_ref: ParentRef,
+    /// Who says so.
+    pub controller_name: Text,
+    /// What is said.
+    #[serde(default)]
+    pub conditions: Vec<ObservedCondition>,
+}
