@@ -7,6 +7,11 @@
 //!
 //! Knows nothing of Envoy, of xDS, or of which evaluation is a first and which a repeated one.
 
+pub mod attach;
+pub mod certificate;
+pub mod grant;
+pub mod profile;
+
 use crate::{
     hostname::Hostname,
     ir,
