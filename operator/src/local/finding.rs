@@ -5,11 +5,11 @@ use std::{fmt, sync::Arc};
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub struct Place {
+pub(crate) struct Place {
     /// As the user named it.
-    pub file: Arc<str>,
+    pub(crate) file: Arc<str>,
     /// From 1; 0 stands for the file as a whole.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 impl fmt::Display for Place {
@@ -20,7 +20,7 @@ impl fmt::Display for Place {
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Said once, changes nothing.
     Note,
     /// The object is served; something about it is not as it was probably meant.
@@ -31,23 +31,23 @@ pub enum Severity {
 
 /// `file:line: reason`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Where.
-    pub place: Place,
+    pub(crate) place: Place,
     /// How bad.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// What, and what to do.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Finding {
     /// A finding of a severity.
-    pub fn new(severity: Severity, place: Place, message: impl Into<String>) -> Self {
+    pub(crate) fn new(severity: Severity, place: Place, message: impl Into<String>) -> Self {
         Self { place, severity, message: message.into() }
     }
 
     /// A document that is not taken.
-    pub fn error(place: Place, message: impl Into<String>) -> Self {
+    pub(crate) fn error(place: Place, message: impl Into<String>) -> Self {
         Self::new(Severity::Error, place, message)
     }
 }

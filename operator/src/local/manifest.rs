@@ -16,11 +16,11 @@ const MAX_DEPTH: usize = 64;
 
 /// One object as written.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Document {
+pub(crate) struct Document {
     /// The object.
-    pub value: Value,
+    pub(crate) value: Value,
     /// Where it is.
-    pub place: Place,
+    pub(crate) place: Place,
     lines: Arc<Lines>,
     /// Path of this object in its document: not empty for an item of a `List`.
     root: String,
@@ -31,7 +31,7 @@ type Lines = BTreeMap<String, usize>;
 
 impl Document {
     /// The place of a field, or of the nearest one around it that was written.
-    pub fn at(&self, path: &str) -> Place {
+    pub(crate) fn at(&self, path: &str) -> Place {
         let full = join(&self.root, path);
         let mut known = full.as_str();
         loop {
@@ -46,15 +46,15 @@ impl Document {
 
 /// What a file holds.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// Its objects in order, `List`s flattened.
-    pub documents: Vec<Document>,
+    pub(crate) documents: Vec<Document>,
     /// What could not be read.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// Reads the text of a file.
-pub fn parse(file: &Arc<str>, text: &str) -> Manifest {
+pub(crate) fn parse(file: &Arc<str>, text: &str) -> Manifest {
     let mut manifest = Manifest::default();
     for (first_line, part) in split(text) {
         match read_part(file, first_line, part) {
