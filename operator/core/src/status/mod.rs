@@ -11,7 +11,7 @@ mod condition;
 pub mod route;
 
 pub(crate) use condition::verdicts;
-pub use condition::{Condition, Truth, Verdict};
+pub use condition::{Condition, Reason, Truth};
 
 use crate::key::Text;
 

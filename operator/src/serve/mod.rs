@@ -1,0 +1,14 @@
+//! The servers: thin shells around pure state.
+//!
+//! sockets ↔ [`sluice_xds::Session`]s, snapshots and statuses
+//!
+//! **Invariant:** no decision is taken here: what to send and when is the session's, what to serve is the engine's.
+//!
+//! Must not know: what a resource means.
+
+mod ads;
+mod directory;
+mod wire;
+
+pub(crate) use ads::{Ads, Report};
+pub(crate) use directory::Directory;
