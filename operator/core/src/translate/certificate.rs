@@ -146,11 +146,12 @@ impl Source<'_> {
         {
             return Err(CertificateProblem::WeakKey { secret: self.secret.clone(), bits: rsa.key_size() });
         }
-        let fit = key::fit(&self.blocks("tls.key")?, public);
-        match fit {
+        if key::is_encrypted(self.entry("tls.key")?) {
+            return Err(CertificateProblem::EncryptedKey(self.secret.clone()));
+        }
+        match key::fit(&self.blocks("tls.key")?, public) {
             key::Fit::Fits | key::Fit::Untold => Ok(()),
             key::Fit::Differs => Err(CertificateProblem::KeyMismatch(self.secret.clone())),
-            key::Fit::Encrypted => Err(CertificateProblem::EncryptedKey(self.secret.clone())),
             key::Fit::NoKey => Err(CertificateProblem::NotKey(self.secret.clone())),
         }
     }
