@@ -66,6 +66,14 @@ impl Hostname {
         }
     }
 
+    /// The names that cover this one, itself first, then ever wider ones, `*` last.
+    pub fn covering(&self) -> Vec<Self> {
+        let labels = self.0.strip_prefix("*.").unwrap_or(&self.0);
+        let wider = labels.match_indices('.').map(|(dot, _)| Self(format!("*{}", labels.split_at(dot).1).into()));
+        let own = std::iter::once(self.clone());
+        own.chain(wider).chain((!self.is_any()).then(Self::any)).collect()
+    }
+
     /// Orders by specificity, most specific greatest: exact, then wildcards by length, then any.
     ///
     /// Source: Gateway API, listener choice (exact > longer wildcard > shorter wildcard > none) and route precedence.
@@ -110,6 +118,20 @@ mod tests {
             let expected = expected.map(host);
             assert_eq!(host(left).intersect(&host(right)), expected, "{left} and {right}");
             assert_eq!(host(right).intersect(&host(left)), expected, "{right} and {left}");
+        }
+    }
+
+    #[test]
+    fn covering_names_go_from_the_name_itself_to_any() {
+        let table: [(&str, &[&str]); 3] = [
+            ("a.example.com", &["a.example.com", "*.example.com", "*.com", "*"]),
+            ("*.example.com", &["*.example.com", "*.com", "*"]),
+            ("*", &["*"]),
+        ];
+        for (name, expected) in table {
+            let covering = host(name).covering();
+            assert_eq!(covering.iter().map(Hostname::as_str).collect::<Vec<_>>(), expected);
+            assert!(covering.iter().all(|wider| wider.covers(&host(name))));
         }
     }
 

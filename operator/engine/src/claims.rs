@@ -2,15 +2,18 @@
 //!
 //! Claims of routes on listeners → the verdict of each.
 //!
-//! **Invariant:** a verdict is a function of the claims: the elder wins, and a claim that lost beats nobody.
+//! **Invariant:** a verdict is a function of the claims that a route's own names meet, so that a change reaches no further than these.
 //! **Invariant:** a listener with routes of one kind is never searched.
 //!
-//! Knows nothing of whether a listener's policy lets two kinds share: it is given only the claims that may collide.
+//! Knows nothing of whether a listener's policy lets two kinds share hostnames: whoever asks for a verdict knows.
 
 use sluice_core::{
     hostname::Hostname,
     key::{Kind, Ref},
-    translate::{ListenerId, conflict::Claim},
+    translate::{
+        ListenerId,
+        conflict::{self, Claim},
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,44 +68,26 @@ impl Contest {
         others.flat_map(|(_, names)| claims.iter().flat_map(move |claim| meeting(names, &claim.domain))).cloned().collect()
     }
 
-    /// Everything that a change of `starts` can decide: their rivals, the rivals of those, and so on, within the listener.
-    fn reach(&self, starts: impl IntoIterator<Item = Ref>) -> BTreeSet<Ref> {
-        let mut reached = BTreeSet::new();
-        let mut open: Vec<Ref> = starts.into_iter().collect();
-        while let Some(route) = open.pop() {
-            if !reached.contains(&route) {
-                let claims = self.claims.get(&route).map(Vec::as_slice).unwrap_or_default();
-                open.extend(self.rivals(route.kind, claims));
-                reached.insert(route);
-            }
-        }
-        reached
-    }
-
-    /// The elder route whose claim beats one of this route's, if any. Everything elder is already judged.
+    /// The elder route of another kind that keeps this one off the listener, if any.
     fn winner(&self, route: &Ref) -> Option<Ref> {
         let claims = self.claims.get(route)?;
         let rivals = self.rivals(route.kind, claims);
-        let standing = rivals.iter().filter(|rival| !self.lost.contains_key(*rival));
-        let others: Vec<&Claim> = standing.filter_map(|rival| self.claims.get(rival)).flatten().collect();
-        claims.iter().find_map(|claim| sluice_core::translate::conflict::loses_to(claim, others.iter().copied()))
+        let others: Vec<&Claim> = rivals.iter().filter_map(|rival| self.claims.get(rival)).flatten().collect();
+        claims.iter().find_map(|claim| conflict::loses_to(claim, others.iter().copied()))
     }
 
-    /// Judges these routes anew, the eldest first, and returns those whose verdict moved.
-    fn judge(&mut self, routes: BTreeSet<Ref>) -> Vec<Ref> {
-        let before: BTreeMap<Ref, Ref> =
-            routes.iter().filter_map(|route| Some((route.clone(), self.lost.remove(route)?))).collect();
-        let mut order: Vec<Ref> = routes.into_iter().collect();
-        order.sort_by_cached_key(|route| {
-            let created = self.claims.get(route).and_then(|claims| claims.first()).map(|claim| claim.created);
-            (created, route.key.clone(), route.kind)
-        });
-        for route in &order {
-            if let Some(winner) = self.winner(route) {
-                self.lost.insert(route.clone(), winner);
-            }
-        }
-        order.into_iter().filter(|route| before.get(route) != self.lost.get(route)).collect()
+    /// Judges a route anew, and says whether its verdict moved.
+    fn judge(&mut self, route: &Ref) -> bool {
+        let winner = self.winner(route);
+        let before = match winner.clone() {
+            Some(winner) => self.lost.insert(route.clone(), winner),
+            None => self.lost.remove(route),
+        };
+        before != winner
+    }
+
+    fn rivals_of(&self, route: &Ref) -> BTreeSet<Ref> {
+        self.claims.get(route).map(|claims| self.rivals(route.kind, claims)).unwrap_or_default()
     }
 }
 
@@ -133,21 +118,14 @@ impl Claims {
         before.into_iter().chain(after).chain((!vacant).then(|| route.clone())).collect()
     }
 
-    /// Judges routes of a listener, and whatever their verdicts decide, and returns those whose verdict moved.
+    /// Judges routes of a listener, and returns those whose verdict moved.
     pub(crate) fn judge(&mut self, listener: &ListenerId, routes: BTreeSet<Ref>) -> Vec<Ref> {
         let Some(contest) = self.0.get_mut(listener) else { return Vec::new() };
-        let reached = contest.reach(routes);
-        contest.judge(reached)
+        routes.into_iter().filter(|route| contest.judge(route)).collect()
     }
 
     /// Who beats a route on a listener.
     pub(crate) fn winner(&self, listener: &ListenerId, route: &Ref) -> Option<&Ref> {
         self.0.get(listener)?.lost.get(route)
-    }
-}
-
-impl Contest {
-    fn rivals_of(&self, route: &Ref) -> BTreeSet<Ref> {
-        self.claims.get(route).map(|claims| self.rivals(route.kind, claims)).unwrap_or_default()
     }
 }

@@ -16,6 +16,8 @@ pub enum Stage {
     Plan,
     /// Route → its share of the ir.
     Lower,
+    /// Routes → host.
+    Merge,
     /// Cluster → endpoints.
     Assign,
     /// Secret → certificate.

@@ -10,10 +10,16 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use sluice_core::{
-    key::{Kind, Ref},
-    world::{Change, Dep, Reader, Surfaces, World},
+    key::{Kind, NsName, Ref},
+    translate::attach::Plan,
+    world::{Change, Dep, Own, Reader, Stored, Surfaces, World},
 };
-use std::collections::BTreeMap;
+use sluice_api::{GrpcPolicySpec, GrpcServiceSpec};
+use sluice_xds::Snapshot;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// How often level 1 may answer to its own output in one step before the rest waits for the next one. Two rounds are the rule: what is
 /// authored, and what its statuses say.
@@ -77,6 +83,7 @@ impl Engine {
 
     /// Takes inputs in, evaluates what they made stale, and says what has to be done. Costs what moved, times log n.
     pub fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Effects {
+        self.authors.begin().into_iter().for_each(|task| self.dirty.mark(task));
         for input in inputs {
             self.take(input);
         }
@@ -121,6 +128,9 @@ impl Engine {
             self.dirty.mark(task);
         }
         if let Dep::Object(object) = dep {
+            if object.kind == Kind::Secret {
+                self.authors.answered(&object.key);
+            }
             roots(object).for_each(|task| self.dirty.mark(task));
         }
     }
@@ -140,6 +150,36 @@ impl Engine {
             ProxyEvent::Stalled { .. } => Vec::new(),
         };
         moved.into_iter().for_each(|object| self.dirty.mark(Task::Project(object)));
+    }
+
+    /// Whoever begins to write says everything once: O(objects), at each change of the lease. Writers drop what is already there.
+    fn lead(&mut self, leads: bool) {
+        if std::mem::replace(&mut self.state.leads, leads) == leads || !leads {
+            return;
+        }
+        self.statuses.forget();
+        self.authors.forget_written().into_iter().for_each(|task| self.dirty.mark(task));
+        let objects = with_status(&self.state.world);
+        objects.into_iter().for_each(|object| self.dirty.mark(Task::Project(object)));
+    }
+
+    /// How many hosts were merged, for those who pin what runs again.
+    pub(crate) fn count_merge(&mut self) {
+        *self.evaluations.entry(Stage::Merge).or_default() += 1;
+    }
+
+    /// The ports that each Gateway wants to serve: what has to be bound. O(listeners).
+    pub fn ports(&self) -> BTreeMap<NsName, BTreeSet<u16>> {
+        let of = |plan: &Plan| {
+            let offers = plan.surfaces.iter().flat_map(|(_, surface)| &surface.listeners);
+            offers.filter(|offer| offer.serves).map(|offer| offer.port).collect()
+        };
+        self.gateways.plans().map(|(gateway, plan)| (gateway.clone(), of(plan))).collect()
+    }
+
+    /// The latest snapshots, by Gateway; that of a Gateway which is gone is empty.
+    pub fn snapshots(&self) -> &BTreeMap<NsName, Arc<Snapshot>> {
+        self.gateways.snapshots()
     }
 
     /// Runs the stages in order until nothing is stale.
@@ -194,4 +234,19 @@ fn roots(object: &Ref) -> impl Iterator<Item = Task> {
         _ => (None, None),
     };
     first.into_iter().chain(second)
+}
+
+/// Every object that has a status. O(objects).
+fn with_status(world: &World) -> Vec<Ref> {
+    use sluice_core::world::gateway::{Gateway, GatewayClass, ListenerSet};
+    fn of<T: Stored>(world: &World) -> impl Iterator<Item = Ref> {
+        world.all::<T>().keys().map(|key| Ref::new(T::KIND, key.clone()))
+    }
+    of::<GatewayClass>(world)
+        .chain(of::<Gateway>(world))
+        .chain(of::<ListenerSet>(world))
+        .chain(of::<Own<GrpcPolicySpec>>(world))
+        .chain(of::<Own<GrpcServiceSpec>>(world))
+        .chain(world.routes().keys().cloned())
+        .collect()
 }

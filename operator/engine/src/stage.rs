@@ -17,6 +17,6 @@ mod status;
 pub(crate) use author::Authors;
 pub(crate) use backend::{Backends, Certificates};
 pub(crate) use gateway::Gateways;
-pub(crate) use host::Hosts;
+pub(crate) use host::{Hosts, named};
 pub(crate) use route::Routes;
 pub(crate) use status::Statuses;

@@ -2,7 +2,11 @@
 
 use crate::{fleet::Fleet, quarantine::Quarantine};
 use chrono::{DateTime, TimeDelta, Utc};
-use sluice_core::world::{self, World};
+use sluice_core::{
+    key::NsName,
+    world::{self, World},
+};
+use std::collections::BTreeMap;
 
 /// What is decided where the process is started.
 #[derive(Clone, Debug)]
@@ -30,6 +34,8 @@ pub struct State {
     pub fleet: Fleet,
     /// What the proxies refused.
     pub quarantine: Quarantine,
+    /// The generation of each GrpcService by which callers were answered last.
+    pub served: BTreeMap<NsName, i64>,
     /// Whether this process writes.
     pub(crate) leads: bool,
     /// Until when statuses wait for expected proxies.

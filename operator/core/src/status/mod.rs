@@ -7,7 +7,11 @@
 //!
 //! Knows nothing of time (whoever writes a status keeps `lastTransitionTime`) and of who writes it.
 
+pub mod class;
 mod condition;
+pub mod gateway;
+pub mod listener;
+pub mod listener_set;
 pub mod route;
 
 pub(crate) use condition::verdicts;

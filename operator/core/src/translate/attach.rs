@@ -1,67 +1,265 @@
 //! Attachment: what a Gateway and its ListenerSets offer to routes, which ports, chains and hosts follow, and what is wrong.
 //!
-//! GatewayClass, Gateway, ListenerSets, grants, Secrets → [`Plan`]
+//! GatewayClass, Gateway, ListenerSets, Namespaces, grants, Secrets → [`Plan`]
 //!
 //! **Invariant:** a listener that is not valid is offered all the same (routes attach and are counted), but serves nothing.
-//! **Invariant:** of the names of a port each belongs to one listener: the most specific one (listener isolation).
+//! **Invariant:** of the names of a port each belongs to one listener: the most specific one (listener isolation). That holds for
+//! a listener without a certificate as well: its names are not given to another.
+//! **Invariant:** a Gateway that is not accepted serves nothing.
 //!
 //! Knows nothing of routes.
 
+mod conflict;
+mod judge;
+mod overlap;
+mod place;
 mod report;
+#[cfg(test)]
+mod tests;
 
-pub use report::GatewayReport;
+pub use place::{Plan, Routing};
+pub use report::{GatewayRefusal, GatewayReport, ListenerReport, SetRefusal, SetReport, Standing};
 
-use super::{HostKey, ListenerId, Surface};
+use super::{AttachmentPolicy, ListenerId, Offer, Surface, profile};
 use crate::{
-    hostname::Hostname,
-    ir,
     key::{NsName, Text},
-    world::{Parent, Reader},
+    world::{
+        Parent, Reader,
+        backend::Namespace,
+        gateway::{Gateway, Listener, ListenerSet, Namespaces},
+        meta::seniority,
+    },
 };
-use std::sync::Arc;
+use judge::{Bench, Judged};
+use std::{collections::BTreeMap, sync::Arc};
 
-/// What follows from a Gateway and its ListenerSets before any route is looked at.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// The Gateway.
-    pub gateway: NsName,
-    /// What each parent offers to routes; ListenerSets that are not allowed offer listeners that do not serve.
-    pub surfaces: Vec<(Parent, Arc<Surface>)>,
-    /// The ports that are bound and have something to serve, in order.
-    pub listeners: Vec<ir::Listener>,
-    /// The route configurations of `listeners`, in order of port and hostname.
-    pub routing: Vec<Routing>,
-    /// The Secrets that the chains name, sorted, distinct; each loads.
-    pub certificates: Vec<NsName>,
-    /// Everything that statuses say.
-    pub report: GatewayReport,
+/// A listener and who wrote it.
+struct Entry<'w> {
+    parent: Parent,
+    spec: &'w Listener,
 }
 
-/// A route configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Routing {
-    /// `http-80` or `https-443/<sni>`.
-    pub name: Text,
-    /// The port.
-    pub port: u16,
-}
-
-impl Plan {
-    /// The host that serves `domain` for a listener; `None` if the listener is not served, or a more specific listener of the port
-    /// owns the name.
-    pub fn place(&self, listener: &ListenerId, domain: &Hostname) -> Option<HostKey> {
-        let _ = (listener, domain);
-        None
+impl Entry<'_> {
+    fn is_secure(&self) -> bool {
+        &*self.spec.protocol == "HTTPS"
     }
 
-    /// The hosts that exist without any route, in order.
-    pub fn standing_hosts(&self) -> Vec<(HostKey, ir::Fallback)> {
-        Vec::new()
+    fn is_http(&self) -> bool {
+        matches!(&*self.spec.protocol, "HTTP" | "HTTPS")
     }
 }
 
-/// The plan of a Gateway; `None` if it is absent, or its class is absent or not ours.
+/// A ListenerSet that names the Gateway, and whether it may.
+struct Member<'w> {
+    set: &'w ListenerSet,
+    allowed: bool,
+}
+
+/// The plan of a Gateway; `None` if it is absent, or its class is absent or not ours. O(n log n) of its listeners and those of its
+/// ListenerSets; reads and parses their certificates.
 pub fn plan(gateway: &NsName, read: &Reader) -> Option<Plan> {
-    let _ = (gateway, read);
-    None
+    let object = read.get::<Gateway>(gateway)?;
+    let class = profile::class(&object.spec.gateway_class_name, read)?;
+    let policy = profile::policy(class, read);
+    let refusal = refusal(object, policy.as_ref().err());
+    let draft = Draft {
+        gateway: object,
+        // Offers of a Gateway without a policy serve nothing, whatever they say.
+        policy: policy.unwrap_or_default(),
+        refusal,
+        members: members(object, read),
+        read,
+    };
+    Some(draft.finish())
+}
+
+fn refusal(gateway: &Gateway, class: Option<&profile::ProfileProblem>) -> Option<GatewayRefusal> {
+    let spec = &gateway.spec;
+    if let Some(problem) = class {
+        return Some(GatewayRefusal::Class { class: spec.gateway_class_name.clone(), problem: problem.clone() });
+    }
+    if let Some(parameters) = &spec.infrastructure.parameters_ref {
+        return Some(GatewayRefusal::Parameters { kind: parameters.kind.clone(), name: parameters.name.clone() });
+    }
+    let address = spec.addresses.iter().find(|address| &*address.kind != "IPAddress");
+    address.map(|address| GatewayRefusal::Address(address.kind.clone()))
+}
+
+/// The sets that name a Gateway, by precedence: the older first, then by name.
+fn members<'w>(gateway: &Gateway, read: &Reader<'w>) -> Vec<Member<'w>> {
+    let names = read.listener_sets(&gateway.metadata.key);
+    let mut sets = names.into_iter().filter_map(|key| read.get::<ListenerSet>(key)).collect::<Vec<_>>();
+    sets.sort_by_key(|set| seniority(&set.metadata));
+    let chosen = gateway.spec.allowed_listeners.namespaces.clone().unwrap_or_default();
+    let chosen = Namespaces { from: chosen.from.or_else(|| Some("None".into())), ..chosen };
+    let own = &gateway.metadata.key.namespace;
+    sets.into_iter()
+        .map(|set| Member { set, allowed: admits(&chosen, own, &set.metadata.key.namespace, read) })
+        .collect()
+}
+
+/// Whether a choice made in the namespace `own` includes `namespace`; `Same` when it does not say.
+pub fn admits(choice: &Namespaces, own: &Text, namespace: &Text, read: &Reader) -> bool {
+    match choice.from.as_deref().unwrap_or("Same") {
+        "All" => true,
+        "Same" => own == namespace,
+        "Selector" => choice.selector.as_ref().is_some_and(|selector| selector.matches(&labels(namespace, read))),
+        _ => false,
+    }
+}
+
+/// The labels of a namespace, with the one that every API server sets; it alone if the object is not known.
+fn labels(namespace: &Text, read: &Reader) -> BTreeMap<Text, Text> {
+    let object = read.get::<Namespace>(&NsName::cluster(namespace.clone()));
+    let mut labels = object.map(|object| object.metadata.labels.clone()).unwrap_or_default();
+    labels.entry("kubernetes.io/metadata.name".into()).or_insert_with(|| namespace.clone());
+    labels
+}
+
+/// What a plan is made from.
+struct Draft<'r, 'w> {
+    gateway: &'w Gateway,
+    policy: AttachmentPolicy,
+    refusal: Option<GatewayRefusal>,
+    members: Vec<Member<'w>>,
+    read: &'r Reader<'w>,
+}
+
+impl<'w> Draft<'_, 'w> {
+    fn finish(self) -> Plan {
+        let entries = self.entries();
+        let judged = self.judge(&entries);
+        let overlaps = overlap::find(&entries, &judged);
+        let standings =
+            entries.iter().zip(&judged).map(|(entry, judged)| self.standing(entry, judged)).collect::<Vec<_>>();
+        let key = &self.gateway.metadata.key;
+        let reports = entries.iter().zip(&judged).zip(overlaps.into_iter().zip(&standings));
+        let mut reports = reports
+            .map(|((entry, judged), (overlap, standing))| ListenerReport {
+                overlap,
+                standing: *standing,
+                ..listener_report(key, entry, judged)
+            })
+            .collect::<Vec<_>>()
+            .into_iter();
+        let listeners = reports.by_ref().take(self.gateway.spec.listeners.len()).collect();
+        let sets = self.set_reports(reports);
+        let report = self.report(listeners, sets);
+        let surfaces = self.surfaces(&entries, &judged);
+        place::plan(&entries, &judged, place::Rest { report, surfaces }, self.read)
+    }
+
+    fn own(&self) -> Parent {
+        Parent::Gateway(self.gateway.metadata.key.clone())
+    }
+
+    /// All listeners by precedence; those of sets that are not allowed are none of the Gateway's.
+    fn entries(&self) -> Vec<Entry<'w>> {
+        let own = self.gateway.spec.listeners.iter().map(|spec| Entry { parent: self.own(), spec });
+        let added = self.members.iter().filter(|member| member.allowed).flat_map(|member| {
+            let parent = Parent::ListenerSet(member.set.metadata.key.clone());
+            member.set.spec.listeners.iter().map(move |spec| Entry { parent: parent.clone(), spec })
+        });
+        own.chain(added).collect()
+    }
+
+    fn judge(&self, entries: &[Entry]) -> Vec<Judged> {
+        let client_certificates = self.gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend);
+        let bench = Bench { policy: self.policy, client_certificates, read: self.read };
+        let conflicts = conflict::find(entries, self.gateway.spec.listeners.len());
+        let conflicted = entries.iter().zip(conflicts).enumerate();
+        conflicted.map(|(place, (entry, conflict))| bench.judge(entry, conflict, place)).collect()
+    }
+
+    fn standing(&self, entry: &Entry, judged: &Judged) -> Standing {
+        if judged.refusal.is_some() {
+            Standing::Refused
+        } else if self.refusal.is_some() {
+            Standing::GatewayRefused
+        } else if entry.is_secure() && judged.certificates.is_empty() {
+            Standing::WithoutCertificate
+        } else if self.read.bind(&self.gateway.metadata.key, entry.spec.port).is_none() {
+            Standing::Unbound
+        } else {
+            Standing::Served
+        }
+    }
+
+    fn set_reports(&self, mut reports: impl Iterator<Item = ListenerReport>) -> Vec<SetReport> {
+        let report = |member: &Member| SetReport {
+            set: member.set.metadata.key.clone(),
+            generation: member.set.metadata.generation,
+            refusal: self.set_refusal(member),
+            listeners: reports
+                .by_ref()
+                .take(if member.allowed { member.set.spec.listeners.len() } else { 0 })
+                .collect(),
+        };
+        self.members.iter().map(report).collect()
+    }
+
+    fn set_refusal(&self, member: &Member) -> Option<SetRefusal> {
+        if member.allowed {
+            self.refusal.as_ref().map(|_| SetRefusal::ParentNotAccepted)
+        } else {
+            Some(SetRefusal::NotAllowed)
+        }
+    }
+
+    fn report(&self, listeners: Vec<ListenerReport>, sets: Vec<SetReport>) -> GatewayReport {
+        GatewayReport {
+            gateway: self.gateway.metadata.key.clone(),
+            generation: self.gateway.metadata.generation,
+            refusal: self.refusal.clone(),
+            backend_certificate: self.gateway.spec.tls.as_ref().is_some_and(|tls| tls.backend),
+            requested: self.gateway.spec.addresses.clone(),
+            listeners,
+            sets,
+        }
+    }
+
+    fn surfaces(&self, entries: &[Entry], judged: &[Judged]) -> Vec<(Parent, Arc<Surface>)> {
+        let mut offers = entries.iter().zip(judged).map(|(entry, judged)| self.offer(entry, judged));
+        let own = offers.by_ref().take(self.gateway.spec.listeners.len()).collect();
+        let mut surfaces = vec![(self.own(), self.surface(own))];
+        for member in &self.members {
+            let count = if member.allowed { member.set.spec.listeners.len() } else { 0 };
+            let parent = Parent::ListenerSet(member.set.metadata.key.clone());
+            surfaces.push((parent, self.surface(offers.by_ref().take(count).collect())));
+        }
+        surfaces
+    }
+
+    fn surface(&self, listeners: Vec<Offer>) -> Arc<Surface> {
+        Arc::new(Surface { gateway: self.gateway.metadata.key.clone(), policy: self.policy, listeners })
+    }
+
+    fn offer(&self, entry: &Entry, judged: &Judged) -> Offer {
+        let namespaces = entry.spec.allowed_routes.namespaces.clone().unwrap_or_default();
+        Offer {
+            section: entry.spec.name.clone(),
+            port: entry.spec.port,
+            protocol: entry.spec.protocol.clone(),
+            secure: entry.is_secure(),
+            hostname: entry.spec.hostname.clone(),
+            kinds: judged.kinds.clone(),
+            namespaces: Namespaces { from: namespaces.from.or_else(|| Some("Same".into())), ..namespaces },
+            serves: judged.refusal.is_none() && self.refusal.is_none(),
+        }
+    }
+}
+
+fn listener_report(gateway: &NsName, entry: &Entry, judged: &Judged) -> ListenerReport {
+    let options = entry.spec.tls.iter().flat_map(|tls| tls.options.keys().cloned());
+    ListenerReport {
+        id: ListenerId { gateway: gateway.clone(), parent: entry.parent.clone(), section: entry.spec.name.clone() },
+        port: entry.spec.port,
+        hostname: entry.spec.hostname.clone(),
+        kinds: judged.kinds.clone(),
+        refusal: judged.refusal.clone(),
+        unresolved: judged.unresolved.clone(),
+        ineffective: options.collect(),
+        overlap: None,
+        standing: Standing::Refused,
+    }
 }

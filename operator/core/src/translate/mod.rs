@@ -69,7 +69,7 @@ pub struct Offer {
 }
 
 /// The choices of a `GatewayProfile` that decide over attachment, defaults filled in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AttachmentPolicy {
     /// `cleartext: Allow`: GRPCRoutes attach to HTTP listeners.
     pub cleartext: bool,

@@ -1,5 +1,6 @@
 //! Gateways: their plans, what these offer to routes, and the snapshots of their proxies.
 
+use super::route::parent_ref;
 use crate::{deps::Task, engine::Engine};
 use sluice_core::{
     ir,
@@ -148,6 +149,7 @@ impl Engine {
             // A ListenerSet that moved to another Gateway may already offer that one's surface.
             if self.surfaces.get(&parent).is_some_and(|surface| surface.gateway == *gateway) {
                 self.surfaces.remove(&parent);
+                self.state.fleet.withdraw(gateway, &parent_ref(&parent));
                 self.surface_moved(parent);
             }
         }

@@ -173,7 +173,7 @@ impl Engine {
     }
 
     fn move_claims(&mut self, route: &Ref, before: Option<&Entry>, after: Option<&Entry>) {
-        let [before, mut after] = [before, after].map(|entry| entry.map(|e| self.claims_of(route, e)).unwrap_or_default());
+        let [before, mut after] = [before, after].map(|entry| entry.map(|e| claims_of(route, e)).unwrap_or_default());
         for listener in before.into_keys() {
             after.entry(listener).or_default();
         }
@@ -181,21 +181,6 @@ impl Engine {
             let touched = self.claims.put(&listener, route, claims);
             self.dirty.contests.extend(touched.into_iter().map(|rival| (listener.clone(), rival)));
         }
-    }
-
-    /// The claims that may collide with another kind's, by listener.
-    fn claims_of(&self, route: &Ref, entry: &Entry) -> BTreeMap<ListenerId, Vec<Claim>> {
-        let mut claims: BTreeMap<ListenerId, Vec<Claim>> = BTreeMap::new();
-        let exclusive = entry.lowered.attachments.iter().filter(|attachment| !attachment.shares_hostnames);
-        for binding in exclusive.flat_map(|attachment| &attachment.bindings) {
-            claims.entry(binding.listener.clone()).or_default().push(Claim {
-                kind: route.kind,
-                route: route.clone(),
-                created: entry.created,
-                domain: binding.domain.clone(),
-            });
-        }
-        claims
     }
 
     /// Judges the claims that moved; routes whose verdict moved sit elsewhere and say so.
@@ -225,6 +210,9 @@ impl Engine {
             self.seat(key, route, written, seat.clone());
         }
         self.recount(&old_listeners, &listeners);
+        if old_listeners != listeners {
+            self.dirty.mark(Task::Project(route.clone()));
+        }
         if let Some(entry) = self.routes.memo.get_mut(route) {
             entry.places = places;
             entry.listeners = listeners;
@@ -234,11 +222,17 @@ impl Engine {
     /// Where a route sits, and which listeners count it: those that take it and where it lost to nobody.
     fn standing_of(&self, route: &Ref, entry: &Entry) -> (BTreeSet<(HostKey, Hostname)>, BTreeSet<ListenerId>) {
         let bindings = entry.lowered.attachments.iter().flat_map(|attachment| &attachment.bindings);
-        let won: Vec<_> = bindings.filter(|binding| self.claims.winner(&binding.listener, route).is_none()).collect();
+        let won: Vec<_> = bindings.filter(|binding| self.winner(&binding.listener, route).is_none()).collect();
         let places = won.iter().filter_map(|binding| {
             Some((self.gateways.place(&binding.listener, &binding.domain)?, binding.written.clone()))
         });
         (places.collect(), won.iter().map(|binding| binding.listener.clone()).collect())
+    }
+
+    /// Who keeps a route off a listener; nobody where the class lets kinds share hostnames.
+    pub(crate) fn winner(&self, listener: &ListenerId, route: &Ref) -> Option<&Ref> {
+        let shares = self.surfaces.get(&listener.parent).is_some_and(|surface| surface.policy.shared_hostnames);
+        self.claims.winner(listener, route).filter(|_| !shares)
     }
 
     fn recount(&mut self, before: &BTreeSet<ListenerId>, after: &BTreeSet<ListenerId>) {
@@ -297,4 +291,17 @@ impl Engine {
             }
         }
     }
+}
+
+/// What a route claims, by listener.
+fn claims_of(route: &Ref, entry: &Entry) -> BTreeMap<ListenerId, Vec<Claim>> {
+    let mut claims: BTreeMap<ListenerId, Vec<Claim>> = BTreeMap::new();
+    for binding in entry.lowered.attachments.iter().flat_map(|attachment| &attachment.bindings) {
+        claims.entry(binding.listener.clone()).or_default().push(Claim {
+            route: route.clone(),
+            created: entry.created,
+            domain: binding.domain.clone(),
+        });
+    }
+    claims
 }

@@ -45,7 +45,8 @@ pub(super) struct Channel {
     pub(super) subscription: Subscription,
     /// The revision whose changes are in `pending`.
     pub(super) folded: u64,
-    base: Table,
+    /// The snapshot of that revision.
+    pub(super) base: Option<Arc<Snapshot>>,
     /// What the proxy acknowledged. Shares its nodes with the snapshot's table whenever the two are equal.
     pub(super) held: Table,
     pub(super) doubt: BTreeMap<Name, Doubt>,
@@ -96,7 +97,7 @@ impl Channel {
     }
 
     /// Makes the changes up to `snapshot` pending. Costs O(changes · log n): shared nodes of the tables are skipped.
-    pub(super) fn fold(&mut self, kind: ResourceType, snapshot: &Snapshot) {
+    pub(super) fn fold(&mut self, kind: ResourceType, snapshot: &Arc<Snapshot>) {
         if self.folded == snapshot.revision() {
             return;
         }
@@ -104,7 +105,9 @@ impl Channel {
         let names: Vec<Name> = if snapshot.previous() == self.folded {
             snapshot.changed().iter().filter(|id| id.kind == kind).map(|id| id.name.clone()).collect()
         } else {
-            self.base.diff(next).map(|item| changed_name(&item).clone()).collect()
+            let empty = Table::new();
+            let base = self.base.as_ref().map_or(&empty, |base| base.table(kind));
+            base.diff(next).map(|item| changed_name(&item).clone()).collect()
         };
         let since = self.folded + 1;
         for name in names {
@@ -113,7 +116,7 @@ impl Channel {
                 self.touch(&name, since);
             }
         }
-        self.base = next.clone();
+        self.base = Some(Arc::clone(snapshot));
         self.folded = snapshot.revision();
     }
 
@@ -145,11 +148,12 @@ impl Channel {
     }
 
     /// Shares the table of the snapshot again once the proxy has exactly that.
-    pub(super) fn share(&mut self) {
+    pub(super) fn share(&mut self, kind: ResourceType) {
+        let Some(table) = self.base.as_ref().map(|base| base.table(kind)) else { return };
         let settled =
             self.pending.is_empty() && self.flights.is_empty() && self.doubt.is_empty() && self.refused.is_empty();
-        if settled && self.held.len() == self.base.len() && !self.held.ptr_eq(&self.base) {
-            self.held = self.base.clone();
+        if settled && self.held.len() == table.len() && !self.held.ptr_eq(table) {
+            self.held = table.clone();
         }
     }
 

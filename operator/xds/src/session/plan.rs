@@ -66,11 +66,11 @@ impl Session {
             }
         }
         for kind in ResourceType::ALL {
-            self.channels.get_mut(kind).share();
+            self.channels.get_mut(kind).share(kind);
         }
     }
 
-    fn fold(&mut self, snapshot: &Snapshot) {
+    fn fold(&mut self, snapshot: &Arc<Snapshot>) {
         for kind in ResourceType::ALL {
             // What changes while an answer is awaited stays in the tables. Assignments and clusters that stalled go on.
             let channel = self.channels.get_mut(kind);
@@ -102,7 +102,7 @@ impl Session {
         }
         let needed = OnceCell::new();
         let pending = &self.channels.get(kind).pending;
-        let judged = pending.iter().map(|(name, since)| (name.clone(), self.judge(kind, name, *since, &needed)));
+        let judged = pending.keys().map(|name| (name.clone(), self.judge(kind, name, &needed)));
         let verdicts: Vec<(Name, Verdict)> = judged.collect();
         let (ready, settled) = self.channels.get_mut(kind).apply(verdicts);
         if ready.is_empty() {
@@ -112,7 +112,7 @@ impl Session {
         true
     }
 
-    fn judge<'a>(&'a self, kind: ResourceType, name: &Name, since: u64, needed: &OnceCell<Needed<'a>>) -> Verdict {
+    fn judge<'a>(&'a self, kind: ResourceType, name: &Name, needed: &OnceCell<Needed<'a>>) -> Verdict {
         let channel = self.channels.get(kind);
         let is_host = kind == ResourceType::VirtualHost;
         let gate = if is_host { self.gate(name) } else { Gate::Open };
@@ -127,9 +127,11 @@ impl Session {
             Some(resource) => self.judge_form(channel, resource),
             None if !wanted => Verdict::Forget,
             None if channel.assumed(name).is_none() && !channel.doubt.contains_key(name) => Verdict::Settled,
-            // The proxy asked for what does not exist: until it is told so, it waits.
-            None if channel.assumed(name).is_none() && !channel.claims(name) => Verdict::Remove,
-            None => self.judge_removal(&Id::new(kind, name.clone()), since, needed),
+            // The proxy asked for what does not exist: until it is told so, it waits. A refused cluster or listener may be there.
+            None if channel.assumed(name).is_none() && !channel.claims(name) && !kind.is_applied_in_part() => {
+                Verdict::Remove
+            }
+            None => self.judge_removal(&Id::new(kind, name.clone()), needed),
         }
     }
 
@@ -158,11 +160,11 @@ impl Session {
                 || clusters.refused.contains_key(&id.name))
     }
 
-    fn judge_removal<'a>(&'a self, id: &Id, since: u64, needed: &OnceCell<Needed<'a>>) -> Verdict {
+    fn judge_removal<'a>(&'a self, id: &Id, needed: &OnceCell<Needed<'a>>) -> Verdict {
         let needed = needed.get_or_init(|| Needed::of(&self.channels));
         if needed.by_outliving.contains(id) {
             Verdict::Park
-        } else if needed.by_unsettled.contains(id) || self.may_be_required(id.kind, since) {
+        } else if needed.by_unsettled.contains(id) || self.may_be_required(id) {
             Verdict::Hold
         } else if self.may_outlive(id.kind) {
             Verdict::Park
@@ -177,12 +179,12 @@ impl Session {
         others.any(|(_, channel)| channel.has_unknown_outliving())
     }
 
-    /// Whether forms that are unknown, or not yet compared with the snapshot that dropped it, could require such a resource.
-    fn may_be_required(&self, kind: ResourceType, since: u64) -> bool {
-        let since = self.snapshot.as_ref().map_or(since, |snapshot| since.min(snapshot.revision()));
-        self.channels.iter().filter(|(other, _)| other.may_require(kind)).any(|(_, channel)| {
+    /// Whether forms that are unknown, or were last compared with a snapshot that has it, could require such a resource.
+    fn may_be_required(&self, id: &Id) -> bool {
+        self.channels.iter().filter(|(other, _)| other.may_require(id.kind)).any(|(_, channel)| {
             let unheard = !channel.subscription.asked() && !self.late;
-            unheard || channel.folded < since || channel.has_unknown_forms()
+            let last_had = channel.base.as_ref().is_none_or(|base| base.get(id).is_some());
+            unheard || last_had || channel.has_unknown_forms()
         })
     }
 

@@ -169,6 +169,19 @@ fn a_cluster_leaves_after_the_route_that_dropped_it_is_acknowledged() {
 }
 
 #[test]
+fn a_cluster_that_changes_and_then_goes_while_routes_are_under_way_waits_for_them() {
+    let mut stream = Stream::settled();
+    stream.at(1_000);
+    stream.set(&[cluster("b", 1), assignment("b", 1)], &[]);
+    stream.set(&[host("rc/x", 1, &[])], &[]);
+    stream.set(&[cluster("a", 2)], &[]);
+    stream.set(&[host("rc/*", 2, &[])], &[id(Cluster, "a"), id(Assignment, "a")]);
+    assert_eq!(stream.ack(Cluster), NOTHING);
+    assert_eq!(stream.ack(VirtualHost), ["virtual-host: rc/*=2"]);
+    assert_eq!(stream.ack(VirtualHost), ["cluster: -a"]);
+}
+
+#[test]
 fn changes_behind_an_unanswered_response_coalesce_to_the_latest() {
     let mut stream = Stream::settled();
     assert_eq!(stream.set(&[host("rc/*", 2, &["a"])], &[]), ["virtual-host: rc/*=2"]);

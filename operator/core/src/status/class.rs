@@ -1,0 +1,78 @@
+//! The status of a GatewayClass.
+//!
+//! GatewayClass, its profile → [`ClassStatus`]
+//!
+//! **Invariant:** a feature is claimed only if the class's policy lets it work.
+
+use super::{Condition, verdicts};
+use crate::{
+    key::NsName,
+    translate::profile,
+    world::{Reader, gateway::GatewayClass},
+};
+use serde::Serialize;
+
+verdicts! {
+    /// `Accepted` of a GatewayClass. Source: Gateway API, `GatewayClassConditionReason`.
+    Accepted = "Accepted" {
+        Accepted = True,
+        InvalidParameters = False,
+    }
+}
+
+verdicts! {
+    /// `SupportedVersion` of a GatewayClass.
+    SupportedVersion = "SupportedVersion" {
+        SupportedVersion = True,
+    }
+}
+
+/// `GatewayClass.status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassStatus {
+    /// Conditions.
+    pub conditions: Vec<Condition>,
+    /// What the class implements, in order of name.
+    pub supported_features: Vec<Feature>,
+}
+
+/// `supportedFeatures[]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Feature {
+    /// Its name in the Gateway API.
+    pub name: &'static str,
+}
+
+/// What works under every policy.
+const ALWAYS: [&str; 5] =
+    ["Gateway", "GatewayAddressEmpty", "GatewayHTTPListenerIsolation", "ListenerSet", "ReferenceGrant"];
+/// What needs GRPCRoutes on cleartext listeners: the features' definition includes them.
+const WITH_CLEARTEXT: [&str; 2] = ["GRPCRoute", "GRPCRouteNamedRouteRule"];
+
+/// The status of a class; `None` if it is absent or not ours.
+pub fn project(name: &NsName, read: &Reader) -> Option<ClassStatus> {
+    let class = profile::class(&name.name, read)?;
+    let policy = profile::policy(class, read);
+    let cleartext = policy.as_ref().is_ok_and(|policy| policy.cleartext);
+    Some(ClassStatus {
+        conditions: conditions(class, policy.err().map(|problem| problem.to_string())),
+        supported_features: features(cleartext.then_some(WITH_CLEARTEXT)),
+    })
+}
+
+fn conditions(class: &GatewayClass, problem: Option<String>) -> Vec<Condition> {
+    let generation = class.metadata.generation;
+    let accepted = match problem {
+        None => Condition::new(Accepted::Accepted, "GatewayClass is accepted", generation),
+        Some(problem) => Condition::new(Accepted::InvalidParameters, problem, generation),
+    };
+    let version = "The installed version of the Gateway API is supported";
+    vec![accepted, Condition::new(SupportedVersion::SupportedVersion, version, generation)]
+}
+
+fn features(with_cleartext: Option<[&'static str; 2]>) -> Vec<Feature> {
+    let mut names = ALWAYS.into_iter().chain(with_cleartext.into_iter().flatten()).collect::<Vec<_>>();
+    names.sort_unstable();
+    names.into_iter().map(|name| Feature { name }).collect()
+}
