@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -295,6 +296,11 @@ class Callers:
         while not self.done.is_set():
             self.sources.append(self.client.source(*ECHO, text="shift"))
 
+    def settled(self, wanted, before):
+        """Whether the newest calls, all made since call number `before`, reached all of `wanted` and nothing else."""
+        since = self.sources[before:]
+        return len(since) >= SHIFT_CALLS and set(since[-SHIFT_CALLS:]) - {None} == wanted
+
     def __enter__(self):
         for thread in self.threads:
             thread.start()
@@ -307,8 +313,10 @@ class Callers:
 
 
 def weighted(form, stable, canary):
+    """The sample with its two weights, first v1's, replaced."""
+    weights = iter((stable, canary))
     text = (GUIDE / "05-weights" / f"{form.name}.yaml").read_text()
-    return text.replace("weight: 90", f"weight: {stable}").replace("weight: 10", f"weight: {canary}")
+    return re.sub(r"weight: \d+", lambda _: f"weight: {next(weights)}", text)
 
 
 def weight_shift(form, checks):
@@ -318,8 +326,9 @@ def weight_shift(form, checks):
     form.wait(lambda: form.client.source("echo.Echo/Echo", text="ready") == V1, "answer by weight")
     with Callers(form.client) as callers:
         for stable, canary, wanted in ((100, 0, {V1}), (50, 50, {V1, V2}), (0, 100, {V2})):
+            before = len(callers.sources)
             form.write("scenario.yaml", weighted(form, stable, canary))
-            form.wait(lambda wanted=wanted: set(callers.sources[-SHIFT_CALLS:]) - {None} == wanted, "shift")
+            form.wait(lambda wanted=wanted, before=before: callers.settled(wanted, before), "shift")
             print(f"  {stable}/{canary}: last {SHIFT_CALLS} calls: {tally(callers.sources[-SHIFT_CALLS:])}")
     failed = callers.sources.count(None)
     checks.verdict(failed == 0, f"{failed} of {len(callers.sources)} calls failed during the shift")

@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What the suites share: real servers as children of a test, and nothing that judges their answers.
+//!
+//! paths of binaries → running servers
+//!
+//! **Invariant:** no server outlives the test that started it, however that test ends.
+//!
+//! It must not know what is expected of them.
+
+pub mod api_server;
+pub mod golden;

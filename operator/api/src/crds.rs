@@ -51,3 +51,6 @@ fn drop_nullable(schema: &mut JSONSchemaProps) {
         drop_nullable(values);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 //! It must not know when a condition holds, nor the words of its message.
 
 /// Status of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub enum Status {
     /// The condition holds.
     True,

@@ -2,24 +2,7 @@
 
 use serde::Serialize;
 
-/// `status` of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "Kubernetes' own three words")]
-pub enum Truth {
-    True,
-    False,
-    Unknown,
-}
-
-/// A reason together with the condition type that it belongs to and the status that it implies.
-pub trait Verdict: Copy {
-    /// The condition type.
-    const KIND: &'static str;
-    /// The status that the reason implies.
-    fn truth(self) -> Truth;
-    /// The reason as written.
-    fn reason(self) -> &'static str;
-}
+pub use sluice_api::reasons::{Reason, Status as Truth};
 
 /// A condition without its time: that belongs to whoever writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,12 +22,12 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// A condition that says `verdict` of `generation`.
-    pub fn new<V: Verdict>(verdict: V, message: impl Into<String>, generation: i64) -> Self {
+    /// A condition that says `reason` of `generation`.
+    pub fn new<R: Reason>(reason: R, message: impl Into<String>, generation: i64) -> Self {
         Self {
-            kind: V::KIND,
-            status: verdict.truth(),
-            reason: verdict.reason(),
+            kind: R::TYPE,
+            status: reason.status(),
+            reason: reason.as_str(),
             message: message.into(),
             observed_generation: generation,
         }
@@ -59,12 +42,12 @@ macro_rules! verdicts {
         #[allow(missing_docs, reason = "reasons are named and defined by the specification of the condition")]
         pub enum $name { $($reason),* }
 
-        impl $crate::status::Verdict for $name {
-            const KIND: &'static str = $kind;
-            fn truth(self) -> $crate::status::Truth {
+        impl $crate::status::Reason for $name {
+            const TYPE: &'static str = $kind;
+            fn status(self) -> $crate::status::Truth {
                 match self { $(Self::$reason => $crate::status::Truth::$truth),* }
             }
-            fn reason(self) -> &'static str {
+            fn as_str(self) -> &'static str {
                 match self { $(Self::$reason => stringify!($reason)),* }
             }
         }

@@ -4,7 +4,7 @@
 //!
 //! **Invariant:** `Programmed` is only True when an address is assigned, a listener is served and the proxies acknowledged.
 
-use super::{Condition, Delivery, Truth, Verdict, listener, listener::ListenerStatus, verdicts};
+use super::{Condition, Delivery, Truth, Reason, listener, listener::ListenerStatus, verdicts};
 use crate::{
     key::Text,
     translate::{
@@ -31,17 +31,17 @@ pub enum Accepted {
     UnsupportedAddress,
 }
 
-impl Verdict for Accepted {
-    const KIND: &'static str = "Accepted";
+impl Reason for Accepted {
+    const TYPE: &'static str = "Accepted";
 
-    fn truth(self) -> Truth {
+    fn status(self) -> Truth {
         match self {
             Self::Accepted | Self::SomeListeners => Truth::True,
             Self::NoListener | Self::InvalidParameters | Self::UnsupportedAddress => Truth::False,
         }
     }
 
-    fn reason(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "Accepted",
             Self::SomeListeners | Self::NoListener => "ListenersNotValid",

@@ -2,7 +2,7 @@
 //!
 //! [`SetReport`], counts of routes, [`Delivery`] → [`ListenerSetStatus`]
 
-use super::{Condition, Delivery, Truth, Verdict, listener, listener::ListenerStatus, verdicts};
+use super::{Condition, Delivery, Truth, Reason, listener, listener::ListenerStatus, verdicts};
 use crate::translate::{
     ListenerId,
     attach::{SetRefusal, SetReport, Standing},
@@ -24,17 +24,17 @@ pub enum Accepted {
     ParentNotAccepted,
 }
 
-impl Verdict for Accepted {
-    const KIND: &'static str = "Accepted";
+impl Reason for Accepted {
+    const TYPE: &'static str = "Accepted";
 
-    fn truth(self) -> Truth {
+    fn status(self) -> Truth {
         match self {
             Self::Accepted | Self::SomeListeners => Truth::True,
             Self::NoListener | Self::NotAllowed | Self::ParentNotAccepted => Truth::False,
         }
     }
 
-    fn reason(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "Accepted",
             Self::SomeListeners | Self::NoListener => "ListenersNotValid",

@@ -15,7 +15,7 @@ pub mod listener_set;
 pub mod route;
 
 pub(crate) use condition::verdicts;
-pub use condition::{Condition, Truth, Verdict};
+pub use condition::{Condition, Reason, Truth};
 
 use crate::key::Text;
 

@@ -8,8 +8,12 @@
 //! Knows nothing of Envoy, of xDS, or of which evaluation is a first and which a repeated one.
 
 pub mod attach;
+pub mod backend;
 pub mod certificate;
+pub mod conflict;
 pub mod grant;
+pub mod lower;
+pub mod merge;
 pub mod profile;
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use super::route::ParentRef;
 use crate::key::Text;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The status of a Gateway, ListenerSet, route or policy, trimmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Observed {
 }
 
 /// A condition; its time is not kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ObservedCondition {
     /// Type.

@@ -7,7 +7,7 @@ use crate::{
     hostname::Hostname,
     key::{GATEWAY_GROUP, Kind, NsName, Text},
 };
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A route of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Route {
 }
 
 /// `parentRefs[]`, defaults filled in except the namespace (status repeats the reference as written).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// API group.
@@ -35,12 +35,15 @@ pub struct ParentRef {
     #[serde(default = "gateway_kind")]
     pub kind: Text,
     /// The route's own when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Text>,
     /// Name.
     pub name: Text,
     /// One listener by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub section_name: Option<Text>,
     /// Listeners of one port.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
 

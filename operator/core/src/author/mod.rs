@@ -1,0 +1,167 @@
+//! Level 1: a GrpcService → the Gateway API objects that expose it, and their statuses → its status.
+//!
+//! [`author`] decides what has to exist.
+//!
+//! **Invariant:** what is written is portable: only names, labels and GrpcPolicy are Sluice's own.
+//! **Invariant:** every defaulted field is written out, so that nothing ever looks changed to a GitOps tool.
+//! **Invariant:** objects are written in the service's own namespace only, and grants for its own objects only.
+//!
+//! Knows nothing of proxies, and of who answers for the GatewayClass: another controller's statuses are read like ours.
+
+mod certificate;
+mod frame;
+mod gateways;
+mod grants;
+mod order;
+mod rails;
+mod route;
+mod status;
+mod tls;
+
+pub use certificate::{CertSpec, Issue, Issuer};
+pub use status::{Progress, ServiceStatus, status};
+
+use crate::{
+    key::{Kind, NsName, Ref, Text},
+    world::{Own, Reader, meta::Meta, route::ParentRef},
+};
+use certificate::Held;
+use frame::Frame;
+use gateways::Reach;
+use serde_json::Value;
+use sluice_api::GrpcServiceSpec;
+
+/// What a GrpcService needs to exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Authored {
+    /// In the order in which they have to be written: what is referred to before what refers to it.
+    pub objects: Vec<Desired>,
+    /// Secrets that have to be made.
+    pub issues: Vec<Issue>,
+    /// What the status needs to know of how these came about.
+    pub(crate) report: Report,
+}
+
+/// An object that has to exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Kind and name.
+    pub reference: Ref,
+    /// The object as it is applied.
+    pub value: Value,
+    /// Who made the object that is there, if it was not this service: then it is left alone.
+    pub foreign: Option<Text>,
+}
+
+/// What authoring found out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Report {
+    /// The parents, in the order of `spec.gateways`.
+    pub(crate) gateways: Vec<GatewayReport>,
+    /// What the platform's guard rails refused.
+    pub(crate) refusals: Vec<rails::Refusal>,
+    /// What is known of the certificate.
+    pub(crate) certificate: tls::State,
+    /// Whether rules are tried in the order in which they are written.
+    pub(crate) order: order::Order,
+    /// Whether GrpcPolicies are needed.
+    pub(crate) policies: Vec<NsName>,
+}
+
+/// One entry of `spec.gateways`, or the default Gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GatewayReport {
+    /// Its name; `default` for the default Gateway.
+    pub(crate) entry: Text,
+    /// The parentRef of the generated route.
+    pub(crate) parent_ref: ParentRef,
+    /// The Gateway whose addresses are the endpoints.
+    pub(crate) gateway: NsName,
+    /// The port of the listeners, when the service decides it.
+    pub(crate) port: Option<u16>,
+    /// The ListenerSet in between, if any.
+    pub(crate) listener_set: Option<NsName>,
+}
+
+/// What a GrpcService needs to exist; `None` when there is no such service.
+pub fn author(service: &NsName, read: &Reader) -> Option<Authored> {
+    let object = read.get::<Own<GrpcServiceSpec>>(service)?;
+    let frame = Frame::new(&object.metadata, &object.spec);
+    let (hostnames, mut refusals) = rails::hostnames(&object.metadata, &object.spec, read);
+    let certificate = tls::plan(&object.metadata, &object.spec, hostnames.as_deref(), read);
+    let reach = gateways::author(&frame, &object.spec, hostnames.as_deref(), &certificate, read);
+    let mut drafts = certificate.objects.clone();
+    drafts.extend(reach.objects.iter().cloned());
+    // With every hostname refused or no Gateway to attach to, a route would attach to nothing or, worse, to everything.
+    let exposed = !reach.gateways.is_empty()
+        && (hostnames.is_none() || hostnames.as_ref().is_some_and(|names| !names.is_empty()));
+    let policies = route::policies(&frame, &object.spec);
+    if exposed {
+        drafts.extend(policies.iter().cloned());
+        drafts.push(route::author(&frame, &object.spec, hostnames.as_deref(), &reach));
+    }
+    drafts.extend(grants::author(&frame, &object.spec, &mut refusals, read));
+    refusals.extend(reach.refusals.iter().cloned());
+    let report = report(&object.spec, reach, refusals, certificate.state, &policies);
+    let objects = drafts.into_iter().map(|draft| claim(draft, &object.metadata, read)).collect();
+    Some(Authored { objects, issues: certificate.issues, report })
+}
+
+fn report(
+    spec: &GrpcServiceSpec,
+    reach: Reach,
+    refusals: Vec<rails::Refusal>,
+    certificate: tls::State,
+    policies: &[Draft],
+) -> Report {
+    Report {
+        gateways: reach.gateways,
+        refusals,
+        certificate,
+        order: order::judge(spec),
+        policies: policies.iter().map(|draft| draft.reference.key.clone()).collect(),
+    }
+}
+
+/// An object before it is known whether somebody else's stands in its place.
+#[derive(Clone, Debug, PartialEq)]
+struct Draft {
+    reference: Ref,
+    value: Value,
+}
+
+/// An object of the generated name that another made is left alone, unless it is annotated for adoption.
+fn claim(draft: Draft, service: &Meta, read: &Reader) -> Desired {
+    let foreign = existing(&draft.reference, read).and_then(|meta| owner_if_foreign(meta, service));
+    Desired { reference: draft.reference, value: draft.value, foreign }
+}
+
+fn owner_if_foreign(existing: &Meta, service: &Meta) -> Option<Text> {
+    let ours = existing.controller.as_ref().is_some_and(|owner| {
+        &*owner.kind == Kind::GrpcService.name() && owner.name == service.key.name && owner.uid == service.uid
+    });
+    let adopted = existing.controller.is_none()
+        && existing.annotations.get(sluice_api::ADOPT_ANNOTATION).is_some_and(|name| *name == service.key.name);
+    if ours || adopted {
+        return None;
+    }
+    Some(match &existing.controller {
+        Some(owner) => format!("{} {}", owner.kind, owner.name).into(),
+        None => "nobody".into(),
+    })
+}
+
+fn existing<'w>(reference: &Ref, read: &Reader<'w>) -> Option<&'w Meta> {
+    use crate::world::{backend, gateway, secret};
+    let key = &reference.key;
+    match reference.kind {
+        Kind::Gateway => read.get::<gateway::Gateway>(key).map(|object| &object.metadata),
+        Kind::ListenerSet => read.get::<gateway::ListenerSet>(key).map(|object| &object.metadata),
+        Kind::GrpcRoute => read.route(reference).map(|object| &object.metadata),
+        Kind::GrpcPolicy => read.get::<Own<sluice_api::GrpcPolicySpec>>(key).map(|object| &object.metadata),
+        Kind::ReferenceGrant => read.get::<backend::ReferenceGrant>(key).map(|object| &object.metadata),
+        Kind::Secret => read.get::<secret::Secret>(key).map(|object| &object.metadata),
+        Kind::ConfigMap => read.get::<secret::ConfigMap>(key).map(|object| &object.metadata),
+        _ => None,
+    }
+}

@@ -1,0 +1,154 @@
+//! The certificate of a GrpcService: which Secrets its listeners use, which are still to be made, and how it stands.
+
+use super::{Draft, Held, Issue, certificate::CertSpec, frame::Frame};
+use crate::{
+    key::{Kind, NsName, Text},
+    world::{Reader, meta::Meta, secret::Secret},
+};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use sluice_api::{
+    GrpcServiceSpec,
+    grpcservice::{Tls, TlsType},
+};
+
+/// What the listeners need, and what has to be made for it.
+pub(super) struct Plan {
+    /// `certificateRefs` of the listeners, every field written out; empty: no listeners of our own.
+    pub(super) refs: Vec<Value>,
+    /// The ConfigMap that publishes the CA.
+    pub(super) objects: Vec<Draft>,
+    pub(super) issues: Vec<Issue>,
+    pub(super) state: State,
+}
+
+/// How the certificate stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// The listeners bring their own.
+    OfListener,
+    /// Ours, and not there yet.
+    Issuing {
+        /// Where it will be.
+        secret: NsName,
+    },
+    /// Ours, and there.
+    Issued {
+        /// Where it is.
+        secret: NsName,
+        /// The ConfigMap with the CA.
+        authority: NsName,
+        /// When it ends.
+        not_after: DateTime<Utc>,
+        /// When a new one is made.
+        renewal: DateTime<Utc>,
+    },
+    /// The user's Secrets; the first is shown.
+    Provided {
+        /// Where they are.
+        secrets: Vec<NsName>,
+        /// When the first ends, if it can be read.
+        not_after: Option<DateTime<Utc>>,
+    },
+    /// Asked of cert-manager.
+    CertManager {
+        /// Where it will be.
+        secret: NsName,
+        /// When it ends, once it is there.
+        not_after: Option<DateTime<Utc>>,
+    },
+}
+
+pub(super) fn plan(meta: &Meta, spec: &GrpcServiceSpec, hostnames: Option<&[Text]>, read: &Reader) -> Plan {
+    let frame = Frame::new(meta, spec);
+    let names = hostnames.unwrap_or_default();
+    // The default Gateway is shared, so a service that names no Gateway brings its own certificate.
+    let on_default_gateway = spec.gateways.as_ref().is_none_or(Vec::is_empty) && !names.is_empty();
+    match &spec.tls {
+        Some(tls) => match tls.type_ {
+            TlsType::SelfSigned => self_signed(&frame, names, read),
+            TlsType::Secret => provided(&frame, tls, read),
+            TlsType::CertManager => cert_manager(&frame, read),
+        },
+        None if on_default_gateway => self_signed(&frame, names, read),
+        None => Plan { refs: Vec::new(), objects: Vec::new(), issues: Vec::new(), state: State::OfListener },
+    }
+}
+
+fn secret_ref(key: &NsName) -> Value {
+    json!({"group": "", "kind": "Secret", "namespace": key.namespace, "name": key.name})
+}
+
+fn self_signed(frame: &Frame, names: &[Text], read: &Reader) -> Plan {
+    let (ca, leaf) = (frame.sibling("ca"), frame.sibling("tls"));
+    let mut sans = names.to_vec();
+    sans.sort();
+    let authority = read.get::<Secret>(&ca).filter(|secret| is_whole(secret)).and_then(|secret| Held::read(secret));
+    let held = read.get::<Secret>(&leaf).and_then(|secret| Held::read(secret));
+    let authority_is_fresh = authority.as_ref().is_some_and(|authority| authority.is_fresh(read));
+    let signed = |held: &Held| authority.as_ref().is_some_and(|authority| held.is_signed_by(authority));
+    let fits = held.as_ref().is_some_and(|held| held.sans == sans && held.is_fresh(read) && signed(held));
+    let mut issues = Vec::new();
+    let mut issue = |secret: &NsName, spec| {
+        issues.push(Issue { secret: secret.clone(), spec, metadata: frame.metadata(&secret.name) });
+    };
+    if !authority_is_fresh {
+        issue(&ca, CertSpec::authority(format!("{} CA", frame.service).into(), read.now()));
+    } else if !fits && !sans.is_empty() {
+        let common_name = sans.first().cloned().unwrap_or_default();
+        issue(&leaf, CertSpec::leaf(common_name, sans, ca.clone(), read.now()));
+    }
+    let state = match held {
+        Some(held) if authority.is_some() => State::Issued {
+            secret: leaf.clone(),
+            authority: ca.clone(),
+            not_after: held.not_after,
+            renewal: held.renewal(),
+        },
+        _ => State::Issuing { secret: leaf.clone() },
+    };
+    Plan { refs: vec![secret_ref(&leaf)], objects: published_authority(frame, &ca, read), issues, state }
+}
+
+/// A CA whose key is gone cannot sign: it counts as absent.
+fn is_whole(secret: &Secret) -> bool {
+    secret.get("tls.key").is_some_and(|key| !key.is_empty())
+}
+
+/// The CA's certificate, without its key, for clients to trust.
+fn published_authority(frame: &Frame, ca: &NsName, read: &Reader) -> Vec<Draft> {
+    let certificate = read.get::<Secret>(ca).and_then(|secret| secret.get("tls.crt").map(<[u8]>::to_vec));
+    let Some(text) = certificate.and_then(|bytes| String::from_utf8(bytes).ok()) else { return Vec::new() };
+    let fields = Map::from_iter([("data".to_owned(), json!({"ca.crt": text}))]);
+    vec![frame.draft_with(Kind::ConfigMap, ca.clone(), fields)]
+}
+
+fn provided(frame: &Frame, tls: &Tls, read: &Reader) -> Plan {
+    let namespace = &frame.service.namespace;
+    let refs = tls.certificate_refs.iter().flatten();
+    let secrets: Vec<NsName> = refs
+        .map(|wanted| {
+            let namespace = wanted.namespace.as_deref().map_or_else(|| namespace.clone(), Text::from);
+            NsName { namespace, name: wanted.name.as_str().into() }
+        })
+        .collect();
+    let first = secrets.first().and_then(|key| read.get::<Secret>(key)).and_then(|secret| Held::read(secret));
+    Plan {
+        refs: secrets.iter().map(secret_ref).collect(),
+        objects: Vec::new(),
+        issues: Vec::new(),
+        state: State::Provided { secrets, not_after: first.map(|held| held.not_after) },
+    }
+}
+
+/// The Certificate object is written by the shell that knows whether its CRD is served.
+fn cert_manager(frame: &Frame, read: &Reader) -> Plan {
+    let secret = frame.sibling("tls");
+    let held = read.get::<Secret>(&secret).and_then(|secret| Held::read(secret));
+    Plan {
+        refs: vec![secret_ref(&secret)],
+        objects: Vec::new(),
+        issues: Vec::new(),
+        state: State::CertManager { secret, not_after: held.map(|held| held.not_after) },
+    }
+}

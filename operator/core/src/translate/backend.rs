@@ -1,0 +1,102 @@
+//! Backends: what a reference resolves to, and the endpoints behind it.
+//!
+//! a reference → [`ir::Cluster`], or why not; a cluster → [`ir::Assignment`]
+//!
+//! **Invariant:** a cluster is a Service's port and a protocol, whoever refers to it: shared by all rules.
+//! **Invariant:** endpoints are a leaf: no route is lowered again because an endpoint came or went.
+//!
+//! Knows nothing of rules and weights.
+
+use super::grant;
+use crate::{
+    ir,
+    key::{Kind, NsName, Ref},
+    status::route::BackendFault,
+    world::{
+        Reader,
+        backend::{Endpoint, EndpointSlice, EndpointState, Service, ServicePort},
+        route::BackendTarget,
+    },
+};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+/// The cluster that a reference from `route` means; `speak` chooses the protocol by `appProtocol`, or none.
+///
+/// The order of checks is the order of what a refusal may tell: nothing about a Service before the grant for it.
+pub(super) fn resolve(
+    target: &BackendTarget,
+    route: &Ref,
+    speak: impl Fn(Option<&str>) -> Option<ir::Upstream>,
+    read: &Reader<'_>,
+) -> Result<ir::Cluster, BackendFault> {
+    if Kind::named(&target.group, &target.kind) != Some(Kind::Service) {
+        return Err(BackendFault::Kind { group: target.group.clone(), kind: target.kind.clone() });
+    }
+    let service = service_of(target, route);
+    let wanted = Ref::new(Kind::Service, service.clone());
+    if !grant::permits(route.kind, &route.key.namespace, &wanted, read) {
+        return Err(BackendFault::NotPermitted { remedy: grant::remedy(route.kind, &route.key.namespace, &wanted) });
+    }
+    let found = read.get::<Service>(&service).ok_or(BackendFault::NotFound)?;
+    let port = port_of(found, target.port)?;
+    let upstream = speak(port.app_protocol.as_deref()).ok_or_else(|| BackendFault::Protocol {
+        port: port.port,
+        protocol: port.app_protocol.clone().unwrap_or_default(),
+    })?;
+    Ok(ir::Cluster { service, port: port.port, upstream })
+}
+
+/// The name that a reference means, seen from the route's namespace.
+pub(super) fn service_of(target: &BackendTarget, route: &Ref) -> NsName {
+    let namespace = target.namespace.clone().unwrap_or_else(|| route.key.namespace.clone());
+    NsName { namespace, name: target.name.clone() }
+}
+
+fn port_of(service: &Service, wanted: Option<u16>) -> Result<&ServicePort, BackendFault> {
+    if service.spec.kind.as_deref() == Some("ExternalName") {
+        return Err(BackendFault::ExternalName);
+    }
+    let offered = || service.spec.ports.iter().map(|port| port.port).collect();
+    let wanted = wanted.ok_or_else(|| BackendFault::NoPort { offered: offered() })?;
+    tcp_port(service, wanted).ok_or_else(|| BackendFault::Port { wanted, offered: offered() })
+}
+
+/// A port number may be there twice, once for TCP and once for UDP.
+fn tcp_port(service: &Service, number: u16) -> Option<&ServicePort> {
+    let is_tcp = |port: &&ServicePort| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+    service.spec.ports.iter().filter(|port| port.port == number).find(is_tcp)
+}
+
+/// The endpoints of a cluster, from every slice of its Service. O(endpoints · log endpoints).
+pub fn assignment(cluster: &ir::Cluster, read: &Reader<'_>) -> ir::Assignment {
+    let service = read.get::<Service>(&cluster.service);
+    let port = service.and_then(|service| tcp_port(service, cluster.port));
+    let endpoints = port.map(|port| targets(&read.slices(&cluster.service), port)).unwrap_or_default();
+    ir::Assignment { cluster: cluster.name(), endpoints: serving(endpoints) }
+}
+
+/// States by address and target port. While a pod moves, two slices may both have it: ready counts more than draining.
+fn targets(slices: &[&Arc<EndpointSlice>], port: &ServicePort) -> BTreeMap<(IpAddr, u16), EndpointState> {
+    let mut states = BTreeMap::new();
+    for slice in slices {
+        let numbers = slice.ports.iter().filter(|candidate| candidate.name == port.name);
+        for number in numbers.filter_map(|candidate| candidate.port) {
+            for endpoint in &slice.endpoints {
+                let state = states.entry((endpoint.address, number)).or_insert(endpoint.state);
+                *state = endpoint.state.min(*state);
+            }
+        }
+    }
+    states
+}
+
+/// With no ready endpoint left, terminating ones that still serve take the traffic, as kube-proxy has it: Envoy sends
+/// nothing to hosts that drain.
+fn serving(states: BTreeMap<(IpAddr, u16), EndpointState>) -> Vec<ir::Target> {
+    let any_ready = states.values().any(|state| *state == EndpointState::Ready);
+    let states = states.into_iter().map(|((address, port), state)| {
+        let state = if any_ready { state } else { EndpointState::Ready };
+        ir::Target { endpoint: Endpoint { address, state }, port }
+    });
+    states.collect()
+}

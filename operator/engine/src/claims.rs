@@ -1,0 +1,131 @@
+//! Which route loses a listener to a route of another kind (rule R11), judged again only where something moved.
+//!
+//! Claims of routes on listeners → the verdict of each.
+//!
+//! **Invariant:** a verdict is a function of the claims that a route's own names meet, so that a change reaches no further than these.
+//! **Invariant:** a listener with routes of one kind is never searched.
+//!
+//! Knows nothing of whether a listener's policy lets two kinds share hostnames: whoever asks for a verdict knows.
+
+use sluice_core::{
+    hostname::Hostname,
+    key::{Kind, Ref},
+    translate::{
+        ListenerId,
+        conflict::{self, Claim},
+    },
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The claims of all listeners.
+#[derive(Debug, Default)]
+pub(crate) struct Claims(BTreeMap<ListenerId, Contest>);
+
+/// The claims on one listener.
+#[derive(Debug, Default)]
+struct Contest {
+    claims: BTreeMap<Ref, Vec<Claim>>,
+    /// By kind and labels from the right, so that the names below a wildcard are neighbours.
+    names: BTreeMap<Kind, BTreeMap<String, BTreeSet<Ref>>>,
+    lost: BTreeMap<Ref, Ref>,
+}
+
+/// `com.example.*` for `*.example.com`.
+fn reversed(domain: &Hostname) -> String {
+    let mut labels: Vec<&str> = domain.as_str().split('.').collect();
+    labels.reverse();
+    labels.join(".")
+}
+
+impl Contest {
+    fn put(&mut self, route: &Ref, claims: Vec<Claim>) {
+        for gone in self.claims.remove(route).unwrap_or_default() {
+            self.unname(route, &reversed(&gone.domain));
+        }
+        self.lost.remove(route);
+        for claim in &claims {
+            let names = self.names.entry(route.kind).or_default();
+            names.entry(reversed(&claim.domain)).or_default().insert(route.clone());
+        }
+        if !claims.is_empty() {
+            self.claims.insert(route.clone(), claims);
+        }
+    }
+
+    fn unname(&mut self, route: &Ref, name: &str) {
+        let Some(names) = self.names.get_mut(&route.kind) else { return };
+        if names.get_mut(name).is_some_and(|routes| routes.remove(route) && routes.is_empty()) {
+            names.remove(name);
+        }
+        if names.is_empty() {
+            self.names.remove(&route.kind);
+        }
+    }
+
+    /// The routes of other kinds whose names meet one of `claims`. O(names met · log n).
+    fn rivals(&self, kind: Kind, claims: &[Claim]) -> BTreeSet<Ref> {
+        let others = self.names.iter().filter(|(other, _)| **other != kind);
+        others.flat_map(|(_, names)| claims.iter().flat_map(move |claim| meeting(names, &claim.domain))).cloned().collect()
+    }
+
+    /// The elder route of another kind that keeps this one off the listener, if any.
+    fn winner(&self, route: &Ref) -> Option<Ref> {
+        let claims = self.claims.get(route)?;
+        let rivals = self.rivals(route.kind, claims);
+        let others: Vec<&Claim> = rivals.iter().filter_map(|rival| self.claims.get(rival)).flatten().collect();
+        claims.iter().find_map(|claim| conflict::loses_to(claim, others.iter().copied()))
+    }
+
+    /// Judges a route anew, and says whether its verdict moved.
+    fn judge(&mut self, route: &Ref) -> bool {
+        let winner = self.winner(route);
+        let before = match winner.clone() {
+            Some(winner) => self.lost.insert(route.clone(), winner),
+            None => self.lost.remove(route),
+        };
+        before != winner
+    }
+
+    fn rivals_of(&self, route: &Ref) -> BTreeSet<Ref> {
+        self.claims.get(route).map(|claims| self.rivals(route.kind, claims)).unwrap_or_default()
+    }
+}
+
+/// The routes at names that meet `domain`: itself, wildcards above it and, if it is a wildcard, everything below it.
+fn meeting<'n>(names: &'n BTreeMap<String, BTreeSet<Ref>>, domain: &Hostname) -> Vec<&'n Ref> {
+    let key = reversed(domain);
+    let above = key.match_indices('.').map(|(dot, _)| format!("{}.*", key.split_at(dot).0));
+    let above = above.chain([String::from("*"), key.clone()]).filter_map(|name| names.get(&name));
+    let prefix = key.strip_suffix('*').map(str::to_owned);
+    let below = prefix.map(|prefix| names.range(prefix.clone()..).take_while(move |(name, _)| name.starts_with(&prefix)));
+    above.chain(below.into_iter().flatten().map(|(_, routes)| routes)).flatten().collect()
+}
+
+impl Claims {
+    /// Replaces what a route claims on a listener and returns the routes of the listener whose verdict has to be looked at.
+    pub(crate) fn put(&mut self, listener: &ListenerId, route: &Ref, claims: Vec<Claim>) -> BTreeSet<Ref> {
+        let contest = self.0.entry(listener.clone()).or_default();
+        if contest.claims.get(route).map_or(claims.is_empty(), |known| *known == claims) {
+            return BTreeSet::new();
+        }
+        let before = contest.rivals_of(route);
+        contest.put(route, claims);
+        let after = contest.rivals_of(route);
+        let vacant = contest.claims.is_empty();
+        if vacant {
+            self.0.remove(listener);
+        }
+        before.into_iter().chain(after).chain((!vacant).then(|| route.clone())).collect()
+    }
+
+    /// Judges routes of a listener, and returns those whose verdict moved.
+    pub(crate) fn judge(&mut self, listener: &ListenerId, routes: BTreeSet<Ref>) -> Vec<Ref> {
+        let Some(contest) = self.0.get_mut(listener) else { return Vec::new() };
+        routes.into_iter().filter(|route| contest.judge(route)).collect()
+    }
+
+    /// Who beats a route on a listener.
+    pub(crate) fn winner(&self, listener: &ListenerId, route: &Ref) -> Option<&Ref> {
+        self.0.get(listener)?.lost.get(route)
+    }
+}

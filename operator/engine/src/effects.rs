@@ -1,0 +1,118 @@
+//! What goes into a step and what comes out of it.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sluice_core::{
+    author::Issue,
+    key::{NsName, Ref, Text},
+    world::Change,
+};
+use sluice_xds::{Id, Snapshot, Version};
+use std::sync::Arc;
+
+/// One thing that the engine is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The world is different.
+    Change(Change),
+    /// A proxy said something.
+    Proxy(ProxyEvent),
+    /// Whether this process holds the lease: only then does it write.
+    Leader(bool),
+    /// A proxy served before this process started: statuses wait for it, within the grace of [`crate::Settings`].
+    Expect {
+        /// Its Gateway.
+        gateway: NsName,
+        /// Its name.
+        proxy: Text,
+    },
+}
+
+impl From<Change> for Input {
+    fn from(change: Change) -> Self {
+        Self::Change(change)
+    }
+}
+
+impl From<ProxyEvent> for Input {
+    fn from(event: ProxyEvent) -> Self {
+        Self::Proxy(event)
+    }
+}
+
+/// What a proxy of a Gateway did.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "every variant names the Gateway and the proxy first")]
+pub enum ProxyEvent {
+    /// Its stream is open.
+    Connected { gateway: NsName, proxy: Text },
+    /// It has acknowledged everything up to a revision of the Gateway's snapshot, refused resources apart.
+    Synced { gateway: NsName, proxy: Text, revision: u64 },
+    /// It refused one resource at one version, with Envoy's words.
+    Refused { gateway: NsName, proxy: Text, id: Id, version: Version, message: String },
+    /// It neither acknowledged nor refused these: Envoy wedges on clusters that it finds semantically wrong.
+    Stalled { gateway: NsName, proxy: Text, ids: Vec<(Id, Version)> },
+    /// Its stream is closed.
+    Disconnected { gateway: NsName, proxy: Text },
+}
+
+/// What has to be done; all of it relative to the step before.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// Objects to write or to remove, in this order.
+    pub applies: Vec<Apply>,
+    /// Key material to make; it comes back as a Secret.
+    pub issues: Vec<Issue>,
+    /// Statuses that differ from the last ones.
+    pub statuses: Vec<StatusUpdate>,
+    /// Snapshots in which a version moved. A Gateway that is gone gets an empty one.
+    pub snapshots: Vec<(NsName, Arc<Snapshot>)>,
+    /// What is worth a line in a log.
+    pub events: Vec<Event>,
+    /// When the next step is due even if nothing happens.
+    pub wake: Option<DateTime<Utc>>,
+}
+
+/// One write of level 1.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "fields are named after what they hold")]
+pub enum Apply {
+    /// Server-side apply, without force unless the object is ours.
+    Put { service: NsName, reference: Ref, value: Value },
+    /// The object is no longer wanted.
+    Remove { service: NsName, reference: Ref },
+}
+
+impl Apply {
+    /// The object.
+    pub fn reference(&self) -> &Ref {
+        match self {
+            Self::Put { reference, .. } | Self::Remove { reference, .. } => reference,
+        }
+    }
+}
+
+/// A status to write; times are the writer's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusUpdate {
+    /// Whose.
+    pub target: Ref,
+    /// The generation that it is about.
+    pub generation: i64,
+    /// `status`, as the kind has it, without `lastTransitionTime`.
+    pub status: Value,
+}
+
+/// Something that happened, for logs and for Kubernetes Events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "fields are named after what they hold")]
+pub enum Event {
+    /// A proxy refused a resource.
+    Refused { gateway: NsName, id: Id, message: String },
+    /// A rule is withheld from the proxies.
+    Quarantined { route: Ref, rule: String, message: String },
+    /// A rule that was withheld is served again.
+    Recovered { route: Ref, rule: String },
+    /// A generated object does not decode as its own kind: a defect of Sluice, said rather than hidden.
+    Undecodable { object: Ref, message: String },
+}

@@ -1,0 +1,252 @@
+//! The one writer: inputs → state → stale evaluations → effects.
+
+use crate::{
+    claims::Claims,
+    deps::{Deps, Task},
+    dirty::{Dirty, Stage},
+    effects::{Effects, Event, Input, ProxyEvent},
+    stage::{Authors, Backends, Certificates, Gateways, Hosts, Routes, Statuses},
+    state::{Settings, State},
+};
+use chrono::{DateTime, Utc};
+use sluice_core::{
+    key::{Kind, NsName, Ref},
+    translate::attach::Plan,
+    world::{Change, Dep, Own, Reader, Stored, Surfaces, World},
+};
+use sluice_api::{GrpcPolicySpec, GrpcServiceSpec};
+use sluice_xds::Snapshot;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// How often level 1 may answer to its own output in one step before the rest waits for the next one. Two rounds are the rule: what is
+/// authored, and what its statuses say.
+const ROUNDS: usize = 8;
+
+/// How often each stage evaluated something, since the start.
+pub type Evaluations = BTreeMap<Stage, u64>;
+
+/// The engine: all state, and everything remembered about it.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) state: State,
+    pub(crate) deps: Deps,
+    pub(crate) dirty: Dirty,
+    pub(crate) surfaces: Surfaces,
+    pub(crate) authors: Authors,
+    pub(crate) gateways: Gateways,
+    pub(crate) routes: Routes,
+    pub(crate) claims: Claims,
+    pub(crate) hosts: Hosts,
+    pub(crate) backends: Backends,
+    pub(crate) certificates: Certificates,
+    pub(crate) statuses: Statuses,
+    pub(crate) effects: Effects,
+    evaluations: Evaluations,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet, and does not write before it is told that it leads.
+    pub fn new(settings: Settings) -> Self {
+        let state = State { world: World::new(settings.world.clone()), ..State::default() };
+        Self {
+            settings,
+            state,
+            deps: Deps::default(),
+            dirty: Dirty::default(),
+            surfaces: Surfaces::default(),
+            authors: Authors::default(),
+            gateways: Gateways::default(),
+            routes: Routes::default(),
+            claims: Claims::default(),
+            hosts: Hosts::default(),
+            backends: Backends::default(),
+            certificates: Certificates::default(),
+            statuses: Statuses::default(),
+            effects: Effects::default(),
+            evaluations: Evaluations::default(),
+        }
+    }
+
+    /// What outputs are a function of.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// How often each stage evaluated something.
+    pub fn evaluations(&self) -> &Evaluations {
+        &self.evaluations
+    }
+
+    /// Takes inputs in, evaluates what they made stale, and says what has to be done. Costs what moved, times log n.
+    pub fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Effects {
+        self.authors.begin().into_iter().for_each(|task| self.dirty.mark(task));
+        for input in inputs {
+            self.take(input);
+        }
+        self.settle();
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.snapshots = self.gateways.take_published();
+        effects.wake = self.deps.next_deadline().into_iter().chain(self.grace_end()).min();
+        effects
+    }
+
+    fn grace_end(&self) -> Option<DateTime<Utc>> {
+        self.state.grace_until.filter(|_| self.state.is_in_grace())
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Change(change) => self.change(change),
+            Input::Proxy(event) => self.hear(event),
+            Input::Leader(leads) => self.lead(leads),
+            Input::Expect { gateway, proxy } => self.state.fleet.expect(&gateway, proxy),
+        }
+    }
+
+    /// Applies a change to the world and marks what read what it touched.
+    pub(crate) fn change(&mut self, change: Change) {
+        if let Change::Clock(now) = change {
+            let grace = self.settings.grace;
+            self.state.grace_until.get_or_insert_with(|| now + grace);
+            self.deps.expire(now).into_iter().for_each(|task| self.dirty.mark(task));
+        }
+        if let Change::Delete(reference) = &change {
+            self.authors.lost(reference).into_iter().for_each(|task| self.dirty.mark(task));
+        }
+        for dep in self.state.world.apply(change) {
+            self.touch(&dep);
+        }
+    }
+
+    /// Marks whatever read `dep`, and what exists because of it.
+    pub(crate) fn touch(&mut self, dep: &Dep) {
+        for task in self.deps.readers(dep) {
+            self.dirty.mark(task);
+        }
+        if let Dep::Object(object) = dep {
+            if object.kind == Kind::Secret {
+                self.authors.answered(&object.key);
+            }
+            roots(object).for_each(|task| self.dirty.mark(task));
+        }
+    }
+
+    fn hear(&mut self, event: ProxyEvent) {
+        let moved = match event {
+            ProxyEvent::Connected { gateway, proxy } => {
+                self.state.fleet.connected(&gateway, proxy);
+                Vec::new()
+            }
+            ProxyEvent::Synced { gateway, proxy, revision } => self.state.fleet.synced(&gateway, proxy, revision),
+            ProxyEvent::Disconnected { gateway, proxy } => self.state.fleet.disconnected(&gateway, &proxy),
+            ProxyEvent::Refused { gateway, id, message, .. } => {
+                self.effects.events.push(Event::Refused { gateway, id, message });
+                Vec::new()
+            }
+            ProxyEvent::Stalled { .. } => Vec::new(),
+        };
+        moved.into_iter().for_each(|object| self.dirty.mark(Task::Project(object)));
+    }
+
+    /// Whoever begins to write says everything once: O(objects), at each change of the lease. Writers drop what is already there.
+    fn lead(&mut self, leads: bool) {
+        if std::mem::replace(&mut self.state.leads, leads) == leads || !leads {
+            return;
+        }
+        self.statuses.forget();
+        self.authors.forget_written().into_iter().for_each(|task| self.dirty.mark(task));
+        let objects = with_status(&self.state.world);
+        objects.into_iter().for_each(|object| self.dirty.mark(Task::Project(object)));
+    }
+
+    /// How many hosts were merged, for those who pin what runs again.
+    pub(crate) fn count_merge(&mut self) {
+        *self.evaluations.entry(Stage::Merge).or_default() += 1;
+    }
+
+    /// The ports that each Gateway wants to serve: what has to be bound. O(listeners).
+    pub fn ports(&self) -> BTreeMap<NsName, BTreeSet<u16>> {
+        let of = |plan: &Plan| {
+            let offers = plan.surfaces.iter().flat_map(|(_, surface)| &surface.listeners);
+            offers.filter(|offer| offer.serves).map(|offer| offer.port).collect()
+        };
+        self.gateways.plans().map(|(gateway, plan)| (gateway.clone(), of(plan))).collect()
+    }
+
+    /// The latest snapshots, by Gateway; that of a Gateway which is gone is empty.
+    pub fn snapshots(&self) -> &BTreeMap<NsName, Arc<Snapshot>> {
+        self.gateways.snapshots()
+    }
+
+    /// Runs the stages in order until nothing is stale.
+    fn settle(&mut self) {
+        for _ in 0..ROUNDS {
+            self.drain(Stage::Lower);
+            self.judge();
+            self.merge_hosts();
+            self.drain(Stage::Certify);
+            self.assemble();
+            if !self.state.is_in_grace() {
+                self.drain(Stage::RollUp);
+            }
+            if self.dirty.is_settled(Stage::Certify) {
+                break;
+            }
+        }
+    }
+
+    fn drain(&mut self, last: Stage) {
+        while let Some(task) = self.dirty.next(last) {
+            match task {
+                Task::Author(service) => self.author(&service),
+                Task::Plan(gateway) => self.plan(&gateway),
+                Task::Lower(route) => self.lower(&route),
+                Task::Assign(cluster) => self.assign(&cluster),
+                Task::Certify(secret) => self.certify(&secret),
+                Task::Project(object) => self.project(&object),
+            }
+        }
+    }
+
+    /// Runs a pure function, and remembers what it read.
+    pub(crate) fn evaluate<T>(&mut self, task: &Task, run: impl FnOnce(&Reader<'_>) -> T) -> T {
+        let reader = Reader::new(&self.state.world, &self.surfaces);
+        let value = run(&reader);
+        self.deps.record(task, reader.into_reads());
+        *self.evaluations.entry(task.stage()).or_default() += 1;
+        value
+    }
+}
+
+/// The evaluations that exist because an object does.
+fn roots(object: &Ref) -> impl Iterator<Item = Task> {
+    let key = object.key.clone();
+    let status = || Task::Project(object.clone());
+    let (first, second) = match object.kind {
+        Kind::GrpcService => (Some(Task::Author(key)), Some(status())),
+        Kind::Gateway => (Some(Task::Plan(key)), Some(status())),
+        Kind::GatewayClass | Kind::ListenerSet | Kind::GrpcPolicy | Kind::BackendTlsPolicy => (Some(status()), None),
+        kind if kind.is_route() => (Some(Task::Lower(object.clone())), None),
+        _ => (None, None),
+    };
+    first.into_iter().chain(second)
+}
+
+/// Every object that has a status. O(objects).
+fn with_status(world: &World) -> Vec<Ref> {
+    use sluice_core::world::gateway::{Gateway, GatewayClass, ListenerSet};
+    fn of<T: Stored + 'static>(world: &World) -> impl Iterator<Item = Ref> {
+        world.all::<T>().keys().map(|key| Ref::new(T::KIND, key.clone()))
+    }
+    of::<GatewayClass>(world)
+        .chain(of::<Gateway>(world))
+        .chain(of::<ListenerSet>(world))
+        .chain(of::<Own<GrpcPolicySpec>>(world))
+        .chain(of::<Own<GrpcServiceSpec>>(world))
+        .chain(world.routes().keys().cloned())
+        .collect()
+}

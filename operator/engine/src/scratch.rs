@@ -1,0 +1,226 @@
+//! Everything recomputed from the state, without memory: what the incremental engine must agree with.
+//!
+//! [`State`] → [`Output`]
+//!
+//! **Invariant:** no memo, index or reference count of the engine is used, so that a defect of one of them shows as a difference.
+//!
+//! Costs O(world), and O(routes²) for conflicts between kinds: for tests and for offline commands.
+
+use crate::state::State;
+use sluice_core::{
+    author,
+    hostname::Hostname,
+    ir::{self, Fallback},
+    key::{Kind, NsName, Ref, Text},
+    status::{self, route::Standing},
+    translate::{
+        Attachment, HostKey, ListenerId, Lowered,
+        attach::{self, Plan},
+        backend, certificate,
+        conflict::{self, Claim},
+        lower,
+        merge::{Contribution, merge},
+    },
+    world::{
+        Own, Reader, Surfaces,
+        gateway::{Gateway, GatewayClass},
+    },
+};
+use sluice_envoy::encode;
+use sluice_xds::{Id, Resource, Version};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// All that follows from a state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Output {
+    /// What the proxies of each Gateway shall have.
+    pub resources: BTreeMap<NsName, BTreeMap<Id, Version>>,
+    /// What is said of each object; objects of which nothing is said are left out.
+    pub statuses: BTreeMap<Ref, serde_json::Value>,
+    /// What level 1 wants to exist.
+    pub desired: BTreeMap<Ref, serde_json::Value>,
+}
+
+/// Recomputes everything.
+pub fn scratch(state: &State) -> Output {
+    let view = View::new(state);
+    Output { resources: view.resources(), statuses: view.statuses(), desired: view.desired() }
+}
+
+struct View<'s> {
+    state: &'s State,
+    surfaces: Surfaces,
+    plans: BTreeMap<NsName, Plan>,
+    lowered: BTreeMap<Ref, Arc<Lowered>>,
+    claims: BTreeMap<ListenerId, Vec<Claim>>,
+}
+
+impl<'s> View<'s> {
+    fn new(state: &'s State) -> Self {
+        let none = Surfaces::new();
+        let gateways = state.world.all::<Gateway>().keys();
+        let plans: BTreeMap<NsName, Plan> = gateways
+            .filter_map(|key| Some((key.clone(), attach::plan(key, &Reader::new(&state.world, &none))?)))
+            .collect();
+        let surfaces = plans.values().flat_map(|plan| plan.surfaces.iter().cloned()).collect();
+        let mut view = Self { state, surfaces, plans, lowered: BTreeMap::new(), claims: BTreeMap::new() };
+        let routes = state.world.routes().keys();
+        view.lowered =
+            routes.filter_map(|route| Some((route.clone(), Arc::new(lower::lower(route, &view.read())?)))).collect();
+        view.claims = view.all_claims();
+        view
+    }
+
+    fn read(&self) -> Reader<'_> {
+        Reader::new(&self.state.world, &self.surfaces)
+    }
+
+    fn all_claims(&self) -> BTreeMap<ListenerId, Vec<Claim>> {
+        let mut claims: BTreeMap<ListenerId, Vec<Claim>> = BTreeMap::new();
+        for (route, lowered) in &self.lowered {
+            for binding in lowered.attachments.iter().flat_map(|attachment| &attachment.bindings) {
+                claims.entry(binding.listener.clone()).or_default().push(Claim {
+                    route: route.clone(),
+                    created: self.created(route),
+                    domain: binding.domain.clone(),
+                });
+            }
+        }
+        claims
+    }
+
+    fn created(&self, route: &Ref) -> chrono::DateTime<chrono::Utc> {
+        self.state.world.routes().get(route).map(|route| route.metadata.created).unwrap_or_default()
+    }
+
+    fn winner(&self, listener: &ListenerId, route: &Ref) -> Option<Ref> {
+        if self.surfaces.get(&listener.parent)?.policy.shared_hostnames {
+            return None;
+        }
+        let claims = self.claims.get(listener)?;
+        let mine = claims.iter().filter(|claim| claim.route == *route);
+        mine.filter_map(|claim| conflict::loses_to(claim, claims.iter())).next()
+    }
+
+    fn attached(&self, listener: &ListenerId) -> u32 {
+        let claims = self.claims.get(listener).map(Vec::as_slice).unwrap_or_default();
+        let routes: BTreeSet<&Ref> = claims.iter().map(|claim| &claim.route).collect();
+        let attached = routes.into_iter().filter(|route| self.winner(listener, route).is_none()).count();
+        u32::try_from(attached).unwrap_or(u32::MAX)
+    }
+
+    fn hosts(&self) -> BTreeMap<HostKey, ir::VirtualHost> {
+        let mut hosts: BTreeMap<HostKey, (Fallback, Vec<Contribution>)> = BTreeMap::new();
+        for (key, fallback) in self.plans.values().flat_map(Plan::standing_hosts) {
+            hosts.insert(key, (fallback, Vec::new()));
+        }
+        for (key, route, written) in self.seats() {
+            let Some(lowered) = self.lowered.get(&route).cloned() else { continue };
+            let created = self.created(&route);
+            let host = hosts.entry(key).or_insert((Fallback::NotFound, Vec::new()));
+            host.1.push(Contribution { written, created, route, lowered });
+        }
+        hosts.into_iter().map(|(key, (fallback, routes))| (key.clone(), merge(&key, fallback, &routes))).collect()
+    }
+
+    fn seats(&self) -> BTreeSet<(HostKey, Ref, Hostname)> {
+        let mut seats = BTreeSet::new();
+        for (route, lowered) in &self.lowered {
+            for binding in lowered.attachments.iter().flat_map(|attachment| &attachment.bindings) {
+                let plan = self.plans.get(&binding.listener.gateway);
+                let place = plan.and_then(|plan| plan.place(&binding.listener, &binding.domain));
+                if let Some(key) = place.filter(|_| self.winner(&binding.listener, route).is_none()) {
+                    seats.insert((key, route.clone(), binding.written.clone()));
+                }
+            }
+        }
+        seats
+    }
+
+    fn resources(&self) -> BTreeMap<NsName, BTreeMap<Id, Version>> {
+        let mut all: BTreeMap<NsName, Vec<Arc<Resource>>> = BTreeMap::new();
+        for (gateway, plan) in &self.plans {
+            all.insert(gateway.clone(), self.of_plan(plan));
+        }
+        let clusters = self.clusters();
+        for (key, host) in self.hosts() {
+            let resources = all.entry(key.gateway).or_default();
+            for cluster in crate::stage::named(&host).iter().filter_map(|name| clusters.get(name)) {
+                resources.push(encode::cluster(cluster));
+                resources.push(encode::assignment(&backend::assignment(cluster, &self.read())));
+            }
+            resources.push(encode::virtual_host(&host));
+        }
+        let versions = |resources: Vec<Arc<Resource>>| {
+            resources.into_iter().map(|resource| (resource.id.clone(), resource.version)).collect()
+        };
+        all.into_iter().map(|(gateway, resources)| (gateway, versions(resources))).collect()
+    }
+
+    fn of_plan(&self, plan: &Plan) -> Vec<Arc<Resource>> {
+        let listeners = plan.listeners.iter().map(encode::listener);
+        let routing = plan.routing.iter().map(|routing| ir::RouteConfiguration { name: routing.name.clone() });
+        let secrets = plan.certificates.iter().filter_map(|secret| certificate::load(secret, &self.read()).ok());
+        listeners
+            .chain(routing.map(|configuration| encode::route_configuration(&configuration)))
+            .chain(secrets.map(|certificate| encode::certificate(&certificate)))
+            .collect()
+    }
+
+    fn clusters(&self) -> BTreeMap<Text, ir::Cluster> {
+        let clusters = self.lowered.values().flat_map(|lowered| &lowered.clusters);
+        clusters.map(|cluster| (cluster.name(), cluster.clone())).collect()
+    }
+
+    fn desired(&self) -> BTreeMap<Ref, serde_json::Value> {
+        let services = self.state.world.all::<Own<sluice_api::GrpcServiceSpec>>().keys();
+        let authored = services.filter_map(|service| author::author(service, &self.read()));
+        let objects = authored.flat_map(|authored| authored.objects).filter(|desired| desired.foreign.is_none());
+        objects.map(|desired| (desired.reference, desired.value)).collect()
+    }
+
+    fn statuses(&self) -> BTreeMap<Ref, serde_json::Value> {
+        let routes = self.state.world.routes().keys();
+        let routes = routes.filter_map(|route| Some((route.clone(), self.route_status(route)?)));
+        let classes = self.state.world.all::<GatewayClass>().keys();
+        let classes = classes.filter_map(|class| {
+            let status = status::class::project(class, &self.read())?;
+            Some((Ref::new(Kind::GatewayClass, class.clone()), serde_json::to_value(status).ok()?))
+        });
+        routes.chain(classes).chain(self.plans.values().flat_map(|plan| self.statuses_of(plan))).collect()
+    }
+
+    fn statuses_of(&self, plan: &Plan) -> Vec<(Ref, serde_json::Value)> {
+        let attached = |listener: &ListenerId| self.attached(listener);
+        let gateway = Ref::new(Kind::Gateway, plan.gateway.clone());
+        let delivery = self.state.fleet.delivery(&plan.gateway, &gateway);
+        let read = self.read();
+        let status = status::gateway::project(&plan.report, &attached, &delivery, read.addresses(&plan.gateway));
+        let sets = plan.report.sets.iter().map(|report| {
+            let set = Ref::new(Kind::ListenerSet, report.set.clone());
+            let delivery = self.state.fleet.delivery(&plan.gateway, &set);
+            (set, serde_json::to_value(status::listener_set::project(report, &attached, &delivery)))
+        });
+        let all = sets.chain([(gateway, serde_json::to_value(status))]);
+        all.filter_map(|(object, status)| Some((object, status.ok()?))).collect()
+    }
+
+    fn route_status(&self, object: &Ref) -> Option<serde_json::Value> {
+        let lowered = self.lowered.get(object)?;
+        let route = self.state.world.routes().get(object)?;
+        let standings: Vec<Standing> =
+            lowered.attachments.iter().map(|attachment| self.standing(object, attachment)).collect();
+        let status = status::route::project(route, lowered, &self.state.world.settings.controller, &standings);
+        serde_json::to_value(status).ok()
+    }
+
+    fn standing(&self, route: &Ref, attachment: &Attachment) -> Standing {
+        let listeners: BTreeSet<&ListenerId> = attachment.bindings.iter().map(|binding| &binding.listener).collect();
+        let winners: Option<Vec<Ref>> = listeners.into_iter().map(|listener| self.winner(listener, route)).collect();
+        let lost_to = winners.and_then(|winners| winners.into_iter().next());
+        Standing { lost_to, delivery: self.state.fleet.delivery(&attachment.gateway, route) }
+    }
+}

@@ -1,0 +1,22 @@
+//! The memoised stages: each file holds what one stage remembers, and how it moves when its inputs did.
+//!
+//! Stale [`crate::deps::Task`]s → new values, and what they make stale in turn.
+//!
+//! **Invariant:** a stage that evaluates to what it had before makes nothing else stale.
+//! **Invariant:** what a stage costs is said where it loops over more than what moved.
+//!
+//! Knows the core's functions by name, and nothing of what they do.
+
+mod author;
+mod backend;
+mod gateway;
+mod host;
+mod route;
+mod status;
+
+pub(crate) use author::Authors;
+pub(crate) use backend::{Backends, Certificates};
+pub(crate) use gateway::Gateways;
+pub(crate) use host::{Hosts, named};
+pub(crate) use route::Routes;
+pub(crate) use status::Statuses;

@@ -1,0 +1,191 @@
+//! Level 1: what each GrpcService wants to exist, and what of it is written.
+
+use crate::{
+    deps::Task,
+    effects::{Apply, Event},
+    engine::Engine,
+    hash::{fingerprint, fingerprint_of},
+};
+use serde_json::{Value, json};
+use sluice_core::{
+    author::{self, Authored, Desired, Issue},
+    key::{Kind, NsName, Ref},
+    world::{Change, Object, Own},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// How often one service may answer to its own output within a step; what remains waits for the next step. Two suffice unless
+/// authoring has a defect: writing an object makes its service stale once.
+const REPEATS: usize = 8;
+
+/// What every GrpcService wants.
+#[derive(Debug, Default)]
+pub(crate) struct Authors {
+    memo: BTreeMap<NsName, Arc<Authored>>,
+    written: BTreeMap<Ref, Written>,
+    /// Key material that was asked for and is not there yet.
+    asked: BTreeMap<NsName, u64>,
+    repeats: BTreeMap<NsName, usize>,
+    postponed: BTreeSet<NsName>,
+}
+
+#[derive(Debug)]
+struct Written {
+    service: NsName,
+    whole: u64,
+    /// Everything but the metadata: what a generation counts.
+    content: u64,
+    generation: i64,
+}
+
+impl Authors {
+    /// What a service wants.
+    pub(crate) fn get(&self, service: &NsName) -> Option<&Arc<Authored>> {
+        self.memo.get(service)
+    }
+
+    /// An object is gone: if a service wrote it, it is written again.
+    pub(crate) fn lost(&mut self, object: &Ref) -> Option<Task> {
+        let written = self.written.remove(object)?;
+        self.memo.remove(&written.service);
+        Some(Task::Author(written.service))
+    }
+
+    /// A Secret moved: what was asked for may have come, or is to be asked for again.
+    pub(crate) fn answered(&mut self, secret: &NsName) {
+        self.asked.remove(secret);
+    }
+
+    /// Whoever begins to write knows nothing of what was written before.
+    pub(crate) fn forget_written(&mut self) -> Vec<Task> {
+        self.written.clear();
+        self.asked.clear();
+        let services = std::mem::take(&mut self.memo);
+        services.into_keys().map(Task::Author).collect()
+    }
+
+    /// A new step: what was postponed runs now.
+    pub(crate) fn begin(&mut self) -> Vec<Task> {
+        self.repeats.clear();
+        std::mem::take(&mut self.postponed).into_iter().map(Task::Author).collect()
+    }
+
+    fn may_run(&mut self, service: &NsName) -> bool {
+        let repeats = self.repeats.entry(service.clone()).or_default();
+        *repeats += 1;
+        let may = *repeats <= REPEATS;
+        if !may {
+            self.postponed.insert(service.clone());
+        }
+        may
+    }
+
+    fn written_by(&self, service: &NsName) -> Vec<Ref> {
+        let of = self.written.iter().filter(|(_, written)| written.service == *service);
+        of.map(|(reference, _)| reference.clone()).collect()
+    }
+}
+
+/// What makes two requests for key material the same; their times differ with every evaluation.
+fn wish(issue: &Issue) -> u64 {
+    fingerprint_of(&(&issue.spec.common_name, &issue.spec.sans, format!("{:?}", issue.spec.issuer)))
+}
+
+impl Engine {
+    /// Authors a service anew. Costs O(objects of the service).
+    pub(crate) fn author(&mut self, service: &NsName) {
+        if !self.authors.may_run(service) {
+            return;
+        }
+        let task = Task::Author(service.clone());
+        let authored = self.evaluate(&task, |read| author::author(service, read)).map(Arc::new);
+        self.dirty.mark(Task::Project(Ref::new(Kind::GrpcService, service.clone())));
+        if authored.is_none() {
+            self.deps.forget(&task);
+        }
+        if self.authors.get(service) == authored.as_ref() {
+            return;
+        }
+        match authored.clone() {
+            Some(authored) => drop(self.authors.memo.insert(service.clone(), authored)),
+            None => drop(self.authors.memo.remove(service)),
+        }
+        if self.state.leads {
+            self.write_all(service, authored.as_deref());
+        }
+    }
+
+    fn write_all(&mut self, service: &NsName, authored: Option<&Authored>) {
+        let objects = authored.map(|authored| authored.objects.as_slice()).unwrap_or_default();
+        let wanted: BTreeSet<&Ref> = objects.iter().map(|desired| &desired.reference).collect();
+        for desired in objects.iter().filter(|desired| desired.foreign.is_none()) {
+            self.write(service, desired);
+        }
+        for stale in self.authors.written_by(service).iter().filter(|reference| !wanted.contains(reference)) {
+            self.remove(service, stale);
+        }
+        for issue in authored.map(|authored| authored.issues.as_slice()).unwrap_or_default() {
+            if self.authors.asked.insert(issue.secret.clone(), wish(issue)) != Some(wish(issue)) {
+                self.effects.issues.push(issue.clone());
+            }
+        }
+    }
+
+    fn write(&mut self, service: &NsName, desired: &Desired) {
+        let (whole, content) = (fingerprint(&desired.value), fingerprint(&without_metadata(&desired.value)));
+        let before = self.authors.written.get(&desired.reference);
+        if before.is_some_and(|written| written.whole == whole && written.service == *service) {
+            return;
+        }
+        let generation = match before {
+            Some(written) if written.content == content => written.generation,
+            Some(written) => written.generation + 1,
+            None => 1,
+        };
+        let written = Written { service: service.clone(), whole, content, generation };
+        self.authors.written.insert(desired.reference.clone(), written);
+        let (reference, value) = (desired.reference.clone(), desired.value.clone());
+        if self.settings.feedback {
+            self.accept(service, &reference, value.clone(), generation);
+        }
+        self.effects.applies.push(Apply::Put { service: service.clone(), reference, value });
+    }
+
+    fn remove(&mut self, service: &NsName, reference: &Ref) {
+        self.authors.written.remove(reference);
+        self.effects.applies.push(Apply::Remove { service: service.clone(), reference: reference.clone() });
+        if self.settings.feedback {
+            self.change(Change::Delete(reference.clone()));
+        }
+    }
+
+    /// What an API server would do: number the generation, note the creation, and hand the object to whoever watches. The creation is
+    /// the service's own, so that precedence does not depend on when this process was started.
+    fn accept(&mut self, service: &NsName, reference: &Ref, mut value: Value, generation: i64) {
+        let owner = self.state.world.all::<Own<sluice_api::GrpcServiceSpec>>().get(service);
+        let created = owner.map(|owner| owner.metadata.created).unwrap_or_default();
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("generation".into(), json!(generation));
+            metadata.insert("creationTimestamp".into(), json!(created));
+            metadata.insert("uid".into(), json!(format!("{reference}")));
+        }
+        match Object::decode(reference.kind, value) {
+            Ok(object) => self.change(object.into()),
+            Err(error) => {
+                let event = Event::Undecodable { object: reference.clone(), message: error.to_string() };
+                self.effects.events.push(event);
+            }
+        }
+    }
+}
+
+fn without_metadata(value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Some(object) = value.as_object_mut() {
+        object.remove("metadata");
+    }
+    value
+}

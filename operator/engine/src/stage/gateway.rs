@@ -1,0 +1,230 @@
+//! Gateways: their plans, what these offer to routes, and the snapshots of their proxies.
+
+use super::route::parent_ref;
+use crate::{deps::Task, engine::Engine};
+use sluice_core::{
+    ir,
+    key::{Kind, NsName, Ref},
+    translate::{
+        HostKey, ListenerId, Surface,
+        attach::{self, Plan, Routing},
+    },
+    world::{Dep, Parent},
+};
+use sluice_envoy::encode;
+use sluice_xds::{Id, Resource, Snapshot};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What is known of each Gateway of ours.
+#[derive(Debug, Default)]
+pub(crate) struct Gateways {
+    plans: BTreeMap<NsName, Arc<Plan>>,
+    snapshots: BTreeMap<NsName, Arc<Snapshot>>,
+    /// What the next snapshot changes; later entries for a name win.
+    drafts: BTreeMap<NsName, BTreeMap<Id, Option<Arc<Resource>>>>,
+    published: BTreeMap<NsName, Arc<Snapshot>>,
+}
+
+impl Gateways {
+    /// The plan of a Gateway of ours.
+    pub(crate) fn plan(&self, gateway: &NsName) -> Option<&Arc<Plan>> {
+        self.plans.get(gateway)
+    }
+
+    /// All plans, by name. O(Gateways).
+    pub(crate) fn plans(&self) -> impl Iterator<Item = (&NsName, &Arc<Plan>)> {
+        self.plans.iter()
+    }
+
+    /// The host that serves a name for a listener.
+    pub(crate) fn place(&self, listener: &ListenerId, domain: &sluice_core::hostname::Hostname) -> Option<HostKey> {
+        self.plans.get(&listener.gateway)?.place(listener, domain)
+    }
+
+    /// What the proxies of a Gateway shall have.
+    pub(crate) fn snapshot(&self, gateway: &NsName) -> Option<&Arc<Snapshot>> {
+        self.snapshots.get(gateway)
+    }
+
+    /// All latest snapshots, by Gateway.
+    pub(crate) fn snapshots(&self) -> &BTreeMap<NsName, Arc<Snapshot>> {
+        &self.snapshots
+    }
+
+    /// Puts a resource into the next snapshot of a Gateway.
+    pub(crate) fn set(&mut self, gateway: &NsName, resource: Arc<Resource>) {
+        self.drafts.entry(gateway.clone()).or_default().insert(resource.id.clone(), Some(resource));
+    }
+
+    /// Takes a resource out of the next snapshot of a Gateway.
+    pub(crate) fn remove(&mut self, gateway: &NsName, id: Id) {
+        self.drafts.entry(gateway.clone()).or_default().insert(id, None);
+    }
+
+    /// The snapshots that are new since the last call, the latest of each Gateway.
+    pub(crate) fn take_published(&mut self) -> Vec<(NsName, Arc<Snapshot>)> {
+        std::mem::take(&mut self.published).into_iter().collect()
+    }
+
+    /// Publishes what the drafts move: O(moved names · log n) each. Returns the Gateways with a new revision.
+    fn publish(&mut self) -> Vec<(NsName, u64)> {
+        let mut moved = Vec::new();
+        for (gateway, draft) in std::mem::take(&mut self.drafts) {
+            let mut edit = self.snapshots.entry(gateway.clone()).or_insert_with(Snapshot::empty).edit();
+            for (id, resource) in draft {
+                match resource {
+                    Some(resource) => edit.set(resource),
+                    None => edit.remove(&id),
+                }
+            }
+            if let Some(snapshot) = edit.publish() {
+                moved.push((gateway.clone(), snapshot.revision()));
+                self.snapshots.insert(gateway.clone(), snapshot.clone());
+                self.published.insert(gateway, snapshot);
+            }
+        }
+        moved
+    }
+}
+
+/// What distinguishes two plans of one Gateway: pairs of before and after.
+struct Replaced {
+    before: Option<Arc<Plan>>,
+    after: Option<Arc<Plan>>,
+}
+
+impl Replaced {
+    /// A list of both plans; empty where there is no plan.
+    fn lists<T: Clone>(&self, of: fn(&Plan) -> &Vec<T>) -> (Vec<T>, Vec<T>) {
+        let list = |plan: &Option<Arc<Plan>>| plan.as_deref().map(|plan| of(plan).clone()).unwrap_or_default();
+        (list(&self.before), list(&self.after))
+    }
+
+    fn standing(&self) -> (BTreeMap<HostKey, ir::Fallback>, BTreeMap<HostKey, ir::Fallback>) {
+        let hosts = |plan: &Option<Arc<Plan>>| plan.iter().flat_map(|plan| plan.standing_hosts()).collect();
+        (hosts(&self.before), hosts(&self.after))
+    }
+}
+
+impl Engine {
+    /// Plans a Gateway anew. Stops here if the plan is as it was; else costs O(listeners), and O(routes of the Gateway) only if
+    /// hosts may have moved between route configurations.
+    pub(crate) fn plan(&mut self, gateway: &NsName) {
+        let task = Task::Plan(gateway.clone());
+        let after = self.evaluate(&task, |read| attach::plan(gateway, read)).map(Arc::new);
+        let before = self.gateways.plans.get(gateway).cloned();
+        if self.state.world.all::<sluice_core::world::gateway::Gateway>().get(gateway).is_none() {
+            self.deps.forget(&task);
+        }
+        if before == after {
+            return;
+        }
+        match after.clone() {
+            Some(plan) => drop(self.gateways.plans.insert(gateway.clone(), plan)),
+            None => drop(self.gateways.plans.remove(gateway)),
+        }
+        self.replaced(gateway, &Replaced { before, after });
+    }
+
+    fn replaced(&mut self, gateway: &NsName, plans: &Replaced) {
+        self.swap_surfaces(gateway, plans);
+        self.swap_listeners(gateway, plans);
+        self.swap_routing(gateway, plans);
+        self.swap_certificates(gateway, plans);
+        self.swap_standing(plans);
+        self.dirty.mark(Task::Project(Ref::new(Kind::Gateway, gateway.clone())));
+        self.dirty.arrivals.insert(Ref::new(Kind::Gateway, gateway.clone()));
+        for route in self.routes.of_gateway(gateway) {
+            self.reseat(&route);
+        }
+    }
+
+    fn swap_surfaces(&mut self, gateway: &NsName, plans: &Replaced) {
+        let (before, after) = plans.lists(|plan| &plan.surfaces);
+        let after: BTreeMap<Parent, Arc<Surface>> = after.into_iter().collect();
+        for (parent, _) in before.into_iter().filter(|(parent, _)| !after.contains_key(parent)) {
+            // A ListenerSet that moved to another Gateway may already offer that one's surface.
+            if self.surfaces.get(&parent).is_some_and(|surface| surface.gateway == *gateway) {
+                self.surfaces.remove(&parent);
+                self.state.fleet.withdraw(gateway, &parent_ref(&parent));
+                self.surface_moved(parent);
+            }
+        }
+        for (parent, surface) in after {
+            if self.surfaces.get(&parent) != Some(&surface) {
+                self.surfaces.insert(parent.clone(), surface);
+                self.surface_moved(parent);
+            }
+        }
+        self.mark_sets(plans);
+    }
+
+    fn surface_moved(&mut self, parent: Parent) {
+        self.touch(&Dep::Surface(parent));
+    }
+
+    /// The statuses of the ListenerSets come out of the plan.
+    fn mark_sets(&mut self, plans: &Replaced) {
+        let (before, after) = plans.lists(|plan| &plan.surfaces);
+        let parents: BTreeSet<Parent> = before.into_iter().chain(after).map(|(parent, _)| parent).collect();
+        for parent in parents {
+            if let Parent::ListenerSet(key) = parent {
+                self.dirty.mark(Task::Project(Ref::new(Kind::ListenerSet, key.clone())));
+                self.dirty.arrivals.insert(Ref::new(Kind::ListenerSet, key));
+            }
+        }
+    }
+
+    fn swap_listeners(&mut self, gateway: &NsName, plans: &Replaced) {
+        let (before, after) = plans.lists(|plan| &plan.listeners);
+        let encoded = |listeners: Vec<ir::Listener>| listeners.iter().map(encode::listener).collect();
+        self.swap(gateway, encoded(before), encoded(after));
+    }
+
+    fn swap_routing(&mut self, gateway: &NsName, plans: &Replaced) {
+        let (before, after) = plans.lists(|plan| &plan.routing);
+        let encoded = |routing: Vec<Routing>| {
+            let names = routing.into_iter().map(|routing| ir::RouteConfiguration { name: routing.name });
+            names.map(|configuration| encode::route_configuration(&configuration)).collect()
+        };
+        self.swap(gateway, encoded(before), encoded(after));
+    }
+
+    fn swap(&mut self, gateway: &NsName, before: Vec<Arc<Resource>>, after: Vec<Arc<Resource>>) {
+        before.into_iter().for_each(|resource| self.gateways.remove(gateway, resource.id.clone()));
+        after.into_iter().for_each(|resource| self.gateways.set(gateway, resource));
+    }
+
+    fn swap_certificates(&mut self, gateway: &NsName, plans: &Replaced) {
+        let (before, after) = plans.lists(|plan| &plan.certificates);
+        for secret in &after {
+            self.use_certificate(gateway, secret);
+        }
+        for secret in before.iter().filter(|secret| !after.contains(secret)) {
+            self.drop_certificate(gateway, secret);
+        }
+    }
+
+    fn swap_standing(&mut self, plans: &Replaced) {
+        let (before, after) = plans.standing();
+        for key in before.keys().filter(|key| !after.contains_key(key)) {
+            self.set_standing(key, None);
+        }
+        for (key, fallback) in &after {
+            self.set_standing(key, Some(*fallback));
+        }
+    }
+
+    /// Publishes what moved, and lets what appeared wait for it.
+    pub(crate) fn assemble(&mut self) {
+        for (gateway, revision) in self.gateways.publish() {
+            self.state.fleet.published(&gateway, revision);
+        }
+        for object in std::mem::take(&mut self.dirty.arrivals) {
+            self.arrive(&object);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Routes: what each became, where it sits, and who counts it.
+
+use super::host::Seat;
+use crate::{deps::Task, engine::Engine};
+use chrono::{DateTime, Utc};
+use rustc_hash::FxHashMap;
+use sluice_core::{
+    hostname::Hostname,
+    key::{Kind, NsName, Ref},
+    translate::{Attachment, HostKey, ListenerId, Lowered, conflict::Claim, lower},
+    world::Parent,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What became of every route.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    memo: FxHashMap<Ref, Entry>,
+    of_gateway: BTreeMap<NsName, BTreeSet<Ref>>,
+    attached: FxHashMap<ListenerId, u32>,
+}
+
+/// What became of one route.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The generation that it was lowered from.
+    pub(crate) generation: i64,
+    created: DateTime<Utc>,
+    /// What it became.
+    pub(crate) lowered: Arc<Lowered>,
+    places: BTreeSet<(HostKey, Hostname)>,
+    /// The listeners that count it as attached.
+    listeners: BTreeSet<ListenerId>,
+}
+
+impl Entry {
+    /// The Gateways that it attaches to.
+    pub(crate) fn gateways(&self) -> BTreeSet<NsName> {
+        self.lowered.attachments.iter().map(|attachment| attachment.gateway.clone()).collect()
+    }
+}
+
+/// The listeners that take an attachment, conflicts aside.
+pub(crate) fn listeners(attachment: &Attachment) -> BTreeSet<&ListenerId> {
+    attachment.bindings.iter().map(|binding| &binding.listener).collect()
+}
+
+/// The object that writes a listener.
+pub(crate) fn parent_ref(parent: &Parent) -> Ref {
+    match parent {
+        Parent::Gateway(key) => Ref::new(Kind::Gateway, key.clone()),
+        Parent::ListenerSet(key) => Ref::new(Kind::ListenerSet, key.clone()),
+    }
+}
+
+impl Routes {
+    /// What became of a route.
+    pub(crate) fn get(&self, route: &Ref) -> Option<&Entry> {
+        self.memo.get(route)
+    }
+
+    /// The routes that attach to a Gateway. O(routes of the Gateway).
+    pub(crate) fn of_gateway(&self, gateway: &NsName) -> Vec<Ref> {
+        self.of_gateway.get(gateway).into_iter().flatten().cloned().collect()
+    }
+
+    /// How many routes are attached to a listener.
+    pub(crate) fn attached(&self, listener: &ListenerId) -> u32 {
+        self.attached.get(listener).copied().unwrap_or(0)
+    }
+
+    fn join(&mut self, gateway: NsName, route: &Ref) {
+        self.of_gateway.entry(gateway).or_default().insert(route.clone());
+    }
+
+    fn leave(&mut self, gateway: &NsName, route: &Ref) {
+        let emptied = self.of_gateway.get_mut(gateway).is_some_and(|routes| routes.remove(route) && routes.is_empty());
+        if emptied {
+            self.of_gateway.remove(gateway);
+        }
+    }
+
+    fn count(&mut self, listener: &ListenerId) {
+        *self.attached.entry(listener.clone()).or_default() += 1;
+    }
+
+    fn discount(&mut self, listener: &ListenerId) {
+        if let Some(count) = self.attached.get_mut(listener) {
+            *count -= 1;
+            if *count == 0 {
+                self.attached.remove(listener);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Lowers a route anew. Stops here if it became what it was.
+    pub(crate) fn lower(&mut self, route: &Ref) {
+        let task = Task::Lower(route.clone());
+        let lowered = self.evaluate(&task, |read| lower::lower(route, read));
+        let written = self.state.world.routes().get(route).map(|object| &object.metadata);
+        let (Some(lowered), Some((generation, created))) = (lowered, written.map(|meta| (meta.generation, meta.created)))
+        else {
+            self.deps.forget(&task);
+            self.drop_route(route);
+            return;
+        };
+        let before = self.routes.memo.get(route);
+        let same = before.is_some_and(|entry| *entry.lowered == lowered && entry.created == created);
+        if same && before.is_some_and(|entry| entry.generation == generation) {
+            return;
+        }
+        if same {
+            self.renumber(route, generation);
+        } else {
+            self.replace(route, generation, created, Arc::new(lowered));
+        }
+        self.dirty.mark(Task::Project(route.clone()));
+        self.dirty.arrivals.insert(route.clone());
+    }
+
+    /// The generation moved and nothing else: the status says the new one.
+    fn renumber(&mut self, route: &Ref, generation: i64) {
+        if let Some(entry) = self.routes.memo.get_mut(route) {
+            entry.generation = generation;
+        }
+    }
+
+    fn replace(&mut self, route: &Ref, generation: i64, created: DateTime<Utc>, lowered: Arc<Lowered>) {
+        let before = self.routes.memo.remove(route);
+        let (places, listeners) =
+            before.as_ref().map(|entry| (entry.places.clone(), entry.listeners.clone())).unwrap_or_default();
+        let after = Entry { generation, created, lowered, places, listeners };
+        self.move_claims(route, before.as_ref(), Some(&after));
+        self.move_gateways(route, before.as_ref(), Some(&after));
+        self.routes.memo.insert(route.clone(), after);
+        if let Some(before) = before {
+            self.refresh_seats(route, &before);
+        }
+        self.reseat(route);
+    }
+
+    fn drop_route(&mut self, route: &Ref) {
+        let Some(before) = self.routes.memo.remove(route) else {
+            self.dirty.mark(Task::Project(route.clone()));
+            return;
+        };
+        self.move_claims(route, Some(&before), None);
+        self.move_gateways(route, Some(&before), None);
+        for (key, written) in &before.places {
+            self.unseat(key, route, written);
+        }
+        for listener in &before.listeners {
+            self.routes.discount(listener);
+            self.dirty.mark(Task::Project(parent_ref(&listener.parent)));
+        }
+        self.dirty.mark(Task::Project(route.clone()));
+    }
+
+    fn move_gateways(&mut self, route: &Ref, before: Option<&Entry>, after: Option<&Entry>) {
+        let [before, after] = [before, after].map(|entry| entry.map(Entry::gateways).unwrap_or_default());
+        for gateway in before.difference(&after) {
+            self.routes.leave(gateway, route);
+            self.state.fleet.withdraw(gateway, route);
+        }
+        for gateway in after {
+            self.routes.join(gateway, route);
+        }
+    }
+
+    fn move_claims(&mut self, route: &Ref, before: Option<&Entry>, after: Option<&Entry>) {
+        let [before, mut after] = [before, after].map(|entry| entry.map(|e| claims_of(route, e)).unwrap_or_default());
+        for listener in before.into_keys() {
+            after.entry(listener).or_default();
+        }
+        for (listener, claims) in after {
+            let touched = self.claims.put(&listener, route, claims);
+            self.dirty.contests.extend(touched.into_iter().map(|rival| (listener.clone(), rival)));
+        }
+    }
+
+    /// Judges the claims that moved; routes whose verdict moved sit elsewhere and say so.
+    pub(crate) fn judge(&mut self) {
+        let mut contests: BTreeMap<ListenerId, BTreeSet<Ref>> = BTreeMap::new();
+        for (listener, route) in std::mem::take(&mut self.dirty.contests) {
+            contests.entry(listener).or_default().insert(route);
+        }
+        for (listener, routes) in contests {
+            for route in self.claims.judge(&listener, routes) {
+                self.reseat(&route);
+                self.dirty.mark(Task::Project(route));
+            }
+        }
+    }
+
+    /// Puts a route on the hosts that its bindings and verdicts give it. O(hosts of the route).
+    pub(crate) fn reseat(&mut self, route: &Ref) {
+        let Some(entry) = self.routes.memo.get(route) else { return };
+        let (places, listeners) = self.standing_of(route, entry);
+        let seat = Seat { created: entry.created, lowered: entry.lowered.clone() };
+        let (old_places, old_listeners) = (entry.places.clone(), entry.listeners.clone());
+        for (key, written) in old_places.difference(&places) {
+            self.unseat(key, route, written);
+        }
+        for (key, written) in places.difference(&old_places) {
+            self.seat(key, route, written, seat.clone());
+        }
+        self.recount(&old_listeners, &listeners);
+        if old_listeners != listeners {
+            self.dirty.mark(Task::Project(route.clone()));
+        }
+        if let Some(entry) = self.routes.memo.get_mut(route) {
+            entry.places = places;
+            entry.listeners = listeners;
+        }
+    }
+
+    /// Where a route sits, and which listeners count it: those that take it and where it lost to nobody.
+    fn standing_of(&self, route: &Ref, entry: &Entry) -> (BTreeSet<(HostKey, Hostname)>, BTreeSet<ListenerId>) {
+        let bindings = entry.lowered.attachments.iter().flat_map(|attachment| &attachment.bindings);
+        let won: Vec<_> = bindings.filter(|binding| self.winner(&binding.listener, route).is_none()).collect();
+        let places = won.iter().filter_map(|binding| {
+            Some((self.gateways.place(&binding.listener, &binding.domain)?, binding.written.clone()))
+        });
+        (places.collect(), won.iter().map(|binding| binding.listener.clone()).collect())
+    }
+
+    /// Who keeps a route off a listener; nobody where the class lets kinds share hostnames.
+    pub(crate) fn winner(&self, listener: &ListenerId, route: &Ref) -> Option<&Ref> {
+        let shares = self.surfaces.get(&listener.parent).is_some_and(|surface| surface.policy.shared_hostnames);
+        self.claims.winner(listener, route).filter(|_| !shares)
+    }
+
+    fn recount(&mut self, before: &BTreeSet<ListenerId>, after: &BTreeSet<ListenerId>) {
+        for listener in before.difference(after) {
+            self.routes.discount(listener);
+        }
+        for listener in after.difference(before) {
+            self.routes.count(listener);
+        }
+        for listener in before.symmetric_difference(after) {
+            self.dirty.mark(Task::Project(parent_ref(&listener.parent)));
+        }
+    }
+
+    /// The hosts where a route stays get its new form, and are merged again only if what they read of it moved.
+    fn refresh_seats(&mut self, route: &Ref, before: &Entry) {
+        let Some(entry) = self.routes.memo.get(route) else { return };
+        let seat = Seat { created: entry.created, lowered: entry.lowered.clone() };
+        let moved = before.created != entry.created
+            || before.lowered.routes != entry.lowered.routes
+            || before.lowered.clusters != entry.lowered.clusters;
+        for (key, written) in &before.places {
+            if moved {
+                self.seat(key, route, written, seat.clone());
+            } else {
+                self.reform(key, route, written, &seat);
+            }
+        }
+    }
+
+    /// Lets an object that appeared or whose generation moved wait for the latest revision of each Gateway that serves it.
+    pub(crate) fn arrive(&mut self, object: &Ref) {
+        let (generation, gateways) = self.served_by(object);
+        for gateway in gateways {
+            self.state.fleet.deliver(&gateway, object, generation);
+        }
+        self.dirty.mark(Task::Project(object.clone()));
+    }
+
+    fn served_by(&self, object: &Ref) -> (i64, BTreeSet<NsName>) {
+        use sluice_core::world::gateway::{Gateway, ListenerSet};
+        let (world, key) = (&self.state.world, &object.key);
+        match object.kind {
+            Kind::Gateway => {
+                let generation = world.all::<Gateway>().get(key).map_or(0, |gateway| gateway.metadata.generation);
+                (generation, self.gateways.plan(key).map(|plan| plan.gateway.clone()).into_iter().collect())
+            }
+            Kind::ListenerSet => {
+                let generation = world.all::<ListenerSet>().get(key).map_or(0, |set| set.metadata.generation);
+                let surface = self.surfaces.get(&Parent::ListenerSet(key.clone()));
+                (generation, surface.map(|surface| surface.gateway.clone()).into_iter().collect())
+            }
+            _ => {
+                let entry = self.routes.get(object);
+                entry.map_or((0, BTreeSet::new()), |entry| (entry.generation, entry.gateways()))
+            }
+        }
+    }
+}
+
+/// What a route claims, by listener.
+fn claims_of(route: &Ref, entry: &Entry) -> BTreeMap<ListenerId, Vec<Claim>> {
+    let mut claims: BTreeMap<ListenerId, Vec<Claim>> = BTreeMap::new();
+    for binding in entry.lowered.attachments.iter().flat_map(|attachment| &attachment.bindings) {
+        claims.entry(binding.listener.clone()).or_default().push(Claim {
+            route: route.clone(),
+            created: entry.created,
+            domain: binding.domain.clone(),
+        });
+    }
+    claims
+}

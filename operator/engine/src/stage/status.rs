@@ -1,0 +1,157 @@
+//! Statuses: what the core says of each object, emitted once.
+
+use crate::{deps::Task, effects::StatusUpdate, engine::Engine, hash::fingerprint};
+use rustc_hash::FxHashMap;
+use serde::Serialize;
+use serde_json::Value;
+use sluice_api::grpcservice::ObjectState;
+use sluice_core::{
+    author::{self, Desired, Progress},
+    key::{Kind, NsName, Ref},
+    status::{self, Delivery, route::Standing},
+    translate::{Attachment, ListenerId},
+    world::{Change, Own, Parent, gateway::GatewayClass, observed::Observed},
+};
+use std::collections::BTreeSet;
+
+/// What was said last of each object.
+#[derive(Debug, Default)]
+pub(crate) struct Statuses {
+    emitted: FxHashMap<Ref, u64>,
+}
+
+impl Statuses {
+    /// Whoever begins to write says everything once.
+    pub(crate) fn forget(&mut self) {
+        self.emitted.clear();
+    }
+}
+
+/// A status with the generation that it is about.
+pub(crate) struct Said {
+    pub(crate) generation: i64,
+    pub(crate) status: Value,
+}
+
+impl Said {
+    fn new(generation: i64, status: &impl Serialize) -> Option<Self> {
+        // A status is plain data with string keys, which always serialises.
+        serde_json::to_value(status).ok().map(|status| Self { generation, status })
+    }
+}
+
+impl Engine {
+    /// Says anew what is the matter with an object.
+    pub(crate) fn project(&mut self, object: &Ref) {
+        let said = match object.kind {
+            Kind::GrpcService => self.service_status(object),
+            Kind::GatewayClass => self.class_status(object),
+            Kind::Gateway => self.gateway_status(object),
+            Kind::ListenerSet => self.set_status(object),
+            kind if kind.is_route() => self.route_status(object),
+            _ => None,
+        };
+        match said {
+            Some(said) => self.emit(object, said),
+            None => drop(self.statuses.emitted.remove(object)),
+        }
+    }
+
+    fn emit(&mut self, object: &Ref, said: Said) {
+        let print = fingerprint(&said.status);
+        if !self.state.leads || self.statuses.emitted.insert(object.clone(), print) == Some(print) {
+            return;
+        }
+        self.hear_ourselves(object, &said.status);
+        self.effects.statuses.push(StatusUpdate { target: object.clone(), generation: said.generation, status: said.status });
+    }
+
+    /// Level 1 reads statuses from the world, whoever wrote them. Those of routes that no service generated are left out: nobody
+    /// reads them, and there may be ten thousand.
+    fn hear_ourselves(&mut self, object: &Ref, status: &Value) {
+        let generated = |route: &Ref| {
+            self.state.world.routes().get(route).is_some_and(|route| route.metadata.controller.is_some())
+        };
+        if object.kind == Kind::GrpcService || (object.kind.is_route() && !generated(object)) {
+            return;
+        }
+        if let Ok(observed) = serde_json::from_value::<Observed>(status.clone()) {
+            self.change(Change::Observe(object.clone(), Some(observed)));
+        }
+    }
+
+    fn service_status(&mut self, object: &Ref) -> Option<Said> {
+        let service = &object.key;
+        let authored = self.authors.get(service)?.clone();
+        let generation = self.state.world.all::<Own<sluice_api::GrpcServiceSpec>>().get(service)?.metadata.generation;
+        let served = self.state.served.get(service).copied();
+        let references = authored.objects.iter().map(|desired| &desired.reference);
+        let there: BTreeSet<&Ref> = references.filter(|reference| self.state.world.contains(reference)).collect();
+        let state = |desired: &Desired| match there.contains(&desired.reference) {
+            true => ObjectState::Applied,
+            false => ObjectState::Pending,
+        };
+        let progress = Progress { state: &state, served };
+        let task = Task::Project(object.clone());
+        let status = self.evaluate(&task, |read| author::status(service, &authored, progress, read))?;
+        if let Some(served) = status.served_generation() {
+            self.state.served.insert(service.clone(), served);
+        }
+        Said::new(generation, &status)
+    }
+
+    fn class_status(&mut self, object: &Ref) -> Option<Said> {
+        let task = Task::Project(object.clone());
+        let status = self.evaluate(&task, |read| status::class::project(&object.key, read));
+        let class = self.state.world.all::<GatewayClass>().get(&object.key);
+        if class.is_none() {
+            self.deps.forget(&task);
+        }
+        Said::new(class?.metadata.generation, &status?)
+    }
+
+    fn gateway_status(&mut self, object: &Ref) -> Option<Said> {
+        let task = Task::Project(object.clone());
+        let addresses = self.evaluate(&task, |read| read.addresses(&object.key).to_vec());
+        let Some(plan) = self.gateways.plan(&object.key) else {
+            self.deps.forget(&task);
+            return None;
+        };
+        let delivery = self.delivery(&object.key, object);
+        let attached = |listener: &ListenerId| self.routes.attached(listener);
+        let status = status::gateway::project(&plan.report, &attached, &delivery, &addresses);
+        Said::new(plan.report.generation, &status)
+    }
+
+    fn set_status(&self, object: &Ref) -> Option<Said> {
+        let surface = self.surfaces.get(&Parent::ListenerSet(object.key.clone()))?;
+        let plan = self.gateways.plan(&surface.gateway)?;
+        let report = plan.report.sets.iter().find(|report| report.set == object.key)?;
+        let delivery = self.delivery(&surface.gateway, object);
+        let attached = |listener: &ListenerId| self.routes.attached(listener);
+        Said::new(report.generation, &status::listener_set::project(report, &attached, &delivery))
+    }
+
+    fn route_status(&self, object: &Ref) -> Option<Said> {
+        let entry = self.routes.get(object)?;
+        let route = self.state.world.routes().get(object)?;
+        let standings: Vec<Standing> =
+            entry.lowered.attachments.iter().map(|attachment| self.standing(object, attachment)).collect();
+        let controller = &self.state.world.settings.controller;
+        let status = status::route::project(route, &entry.lowered, controller, &standings);
+        Said::new(entry.generation, &status)
+    }
+
+    /// An attachment lost only if every listener that takes it went to another route.
+    fn standing(&self, route: &Ref, attachment: &Attachment) -> Standing {
+        let winners: Option<Vec<&Ref>> =
+            super::route::listeners(attachment).into_iter().map(|listener| self.winner(listener, route)).collect();
+        let lost_to = winners.and_then(|winners| winners.first().map(|winner| (*winner).clone()));
+        Standing { lost_to, delivery: self.delivery(&attachment.gateway, route) }
+    }
+
+    /// How far an object has come on one Gateway, refusals included.
+    pub(crate) fn delivery(&self, gateway: &NsName, object: &Ref) -> Delivery {
+        self.state.fleet.delivery(gateway, object)
+    }
+}

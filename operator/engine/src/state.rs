@@ -1,0 +1,50 @@
+//! What a result depends on: the world, the proxies and what they refused.
+
+use crate::{fleet::Fleet, quarantine::Quarantine};
+use chrono::{DateTime, TimeDelta, Utc};
+use sluice_core::{
+    key::NsName,
+    world::{self, World},
+};
+use std::collections::BTreeMap;
+
+/// What is decided where the process is started.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The core's part.
+    pub world: world::Settings,
+    /// Whether there is no API server: what level 1 wants is applied to the world as if one had accepted it.
+    pub feedback: bool,
+    /// How long statuses wait for the proxies that were expected, counted from the first clock reading.
+    pub grace: TimeDelta,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { world: world::Settings::default(), feedback: false, grace: TimeDelta::seconds(30) }
+    }
+}
+
+/// Everything that outputs are a function of. What happened before counts only as far as it is kept here.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The objects.
+    pub world: World,
+    /// The proxies, and what they acknowledged.
+    pub fleet: Fleet,
+    /// What the proxies refused.
+    pub quarantine: Quarantine,
+    /// The generation of each GrpcService by which callers were answered last.
+    pub served: BTreeMap<NsName, i64>,
+    /// Whether this process writes.
+    pub(crate) leads: bool,
+    /// Until when statuses wait for expected proxies.
+    pub(crate) grace_until: Option<DateTime<Utc>>,
+}
+
+impl State {
+    /// Whether statuses are still held back.
+    pub(crate) fn is_in_grace(&self) -> bool {
+        self.grace_until.is_none_or(|until| self.world.now < until) && !self.fleet.is_complete()
+    }
+}

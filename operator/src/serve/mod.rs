@@ -1,0 +1,15 @@
+//! The servers: thin shells around pure state.
+//!
+//! sockets ↔ [`sluice_xds::Session`]s, snapshots and statuses
+//!
+//! **Invariant:** no decision is taken here: what to send and when is the session's, what to serve is the engine's.
+//!
+//! Must not know: what a resource means.
+
+pub(crate) mod admin;
+mod ads;
+mod directory;
+mod wire;
+
+pub(crate) use ads::{Ads, News, Report};
+pub(crate) use directory::Directory;

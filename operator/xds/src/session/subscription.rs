@@ -1,0 +1,78 @@
+//! What a proxy asked for of one type.
+//!
+//! [`Request`] → the names whose state must be told anew
+//!
+//! **Invariant:** an explicit subscription is always answered, whatever the proxy is believed to have.
+//!
+//! Must not know: which resources exist.
+
+use std::collections::BTreeSet;
+
+use crate::message::Request;
+use crate::resource::Name;
+
+const EVERYTHING: &str = "*";
+
+/// The subscription to one type.
+#[derive(Debug, Default)]
+pub(super) struct Subscription {
+    asked: bool,
+    everything: bool,
+    names: BTreeSet<Name>,
+}
+
+/// What a request changed.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    /// The first request of the type on this stream.
+    pub(super) first: bool,
+    /// Everything was subscribed to.
+    pub(super) opened: bool,
+    /// Everything was unsubscribed from.
+    pub(super) closed: bool,
+    /// Names subscribed to, known ones included.
+    pub(super) subscribed: Vec<Name>,
+    /// Names unsubscribed from.
+    pub(super) unsubscribed: Vec<Name>,
+}
+
+impl Subscription {
+    pub(super) const fn asked(&self) -> bool {
+        self.asked
+    }
+
+    pub(super) fn wants(&self, name: &str) -> bool {
+        self.everything || self.names.contains(name)
+    }
+
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Takes everything as subscribed to although nobody asked.
+    pub(super) const fn assume_everything(&mut self) {
+        self.asked = true;
+        self.everything = true;
+    }
+
+    /// Takes over the names of a request. An empty first subscription means everything when `wildcard`, else nothing.
+    pub(super) fn take(&mut self, request: &Request, wildcard: bool) -> Moved {
+        let first = !std::mem::replace(&mut self.asked, true);
+        let (stars, unsubscribed) = split(&request.unsubscribe);
+        let closed = stars && std::mem::take(&mut self.everything);
+        for name in &unsubscribed {
+            self.names.remove(name);
+        }
+        let (stars, subscribed) = split(&request.subscribe);
+        let opened = stars || (first && wildcard && request.subscribe.is_empty());
+        self.everything |= opened;
+        self.names.extend(subscribed.iter().cloned());
+        Moved { first, opened, closed, subscribed, unsubscribed }
+    }
+}
+
+/// Whether `*` is among the names, and the others.
+fn split(names: &[Name]) -> (bool, Vec<Name>) {
+    let (stars, others): (Vec<_>, Vec<_>) = names.iter().cloned().partition(|name| name.as_ref() == EVERYTHING);
+    (!stars.is_empty(), others)
+}
