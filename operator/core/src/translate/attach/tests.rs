@@ -426,9 +426,8 @@ fn inside_a_gateway_nobody_wins_a_conflict() {
 
 #[test]
 fn udp_and_unknown_protocols_share_a_port_with_http() {
-    let plan = plan_of(
-        &json!([http("a", ""), {"name": "b", "port": 80, "protocol": "UDP"}, {"name": "c", "port": 80, "protocol": "x"}]),
-    );
+    let other = |name: &str, protocol: &str| json!({"name": name, "port": 80, "protocol": protocol});
+    let plan = plan_of(&json!([http("a", ""), other("b", "UDP"), other("c", "x")]));
     assert_eq!(listener_says(&plan, 0), VALID);
     assert_eq!(listener_says(&plan, 1)[0], "Accepted=False/UnsupportedProtocol");
 }

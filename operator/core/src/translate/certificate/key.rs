@@ -2,9 +2,9 @@
 //!
 //! PEM blocks of a key, the public key of a certificate → [`Fit`]
 //!
-//! Only the public half that the key file carries is compared; no arithmetic is done with the private one, so that nothing here
-//! can leak it by timing, and no cryptographic library enters the pure core. A key whose halves contradict each other is
-//! refused by the proxy. Sources: RFC 8017 A.1.2 (PKCS#1), RFC 5915 (SEC 1), RFC 5958 (PKCS#8).
+//! Only the public half that the key file carries is compared; no arithmetic is done with the private one, so that
+//! nothing here can leak it by timing, and no cryptographic library enters the pure core. A key whose halves contradict
+//! each other is refused by the proxy. Sources: RFC 8017 A.1.2 (PKCS#1), RFC 5915 (SEC 1), RFC 5958 (PKCS#8).
 
 use x509_parser::{
     asn1_rs::{Any, BitString, FromDer, Integer, OctetString, Sequence, Tag},
