@@ -8,6 +8,7 @@
 //! Knows nothing of time (whoever writes a status keeps `lastTransitionTime`) and of who writes it.
 
 mod condition;
+pub mod policy;
 pub mod route;
 
 pub(crate) use condition::verdicts;
