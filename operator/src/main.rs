@@ -1,2 +1,3 @@
 //! The `sluice` binary.
+mod local;
 fn main() {}

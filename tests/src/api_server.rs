@@ -11,6 +11,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::TcpListener,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -22,22 +23,24 @@ use serde_json::Value;
 /// Starts both servers, and ends them without ceremony once the pipe at standard input closes: their data is thrown away.
 const KEEPER: &str = r#"
 dir=$1 node=$2 etcd=$3 peer=$4 port=$5
+exec 3>&2 2>/dev/null
 "$node" etcd --data-dir "$dir/etcd" --unsafe-no-fsync --log-level warn \
   --listen-client-urls "$etcd" --advertise-client-urls "$etcd" \
-  --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" 2>"$dir/etcd.log" &
+  --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" 2>"$dir/etcd.log" 3>&- &
 first=$!
 "$node" kube-apiserver --etcd-servers "$etcd" --bind-address 127.0.0.1 --secure-port "$port" \
   --cert-dir "$dir/certs" --token-auth-file "$dir/tokens" --authorization-mode AlwaysAllow \
   --service-cluster-ip-range 10.0.0.0/24 --service-account-issuer https://kubernetes.default.svc \
-  --service-account-key-file "$dir/key.pem" --service-account-signing-key-file "$dir/key.pem" &
+  --service-account-key-file "$dir/public.pem" --service-account-signing-key-file "$dir/key.pem" 2>&3 3>&- &
 second=$!
+exec 3>&-
 cat >/dev/null
 kill -KILL $first $second
 wait
 rm -rf "$dir"
 "#;
 
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// A running API server with the Gateway API's CRDs and ours.
 pub struct ApiServer {
@@ -172,6 +175,8 @@ fn keeper(node: &Path, directory: &Path, port: u16) -> Result<Child> {
     let url = || Ok::<_, anyhow::Error>(format!("http://127.0.0.1:{}", free_port()?));
     let mut command = Command::new("sh");
     command.args(["-c", KEEPER, "sh"]).arg(directory).arg(node).arg(url()?).arg(url()?).arg(port.to_string());
+    // Of a group of its own, so that a signal to the test's group leaves it alive to clean up.
+    command.process_group(0);
     Ok(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?)
 }
 
@@ -181,7 +186,9 @@ fn free_port() -> Result<u16> {
 }
 
 fn write_credentials(directory: &Path, port: u16) -> Result<()> {
-    fs::write(directory.join("key.pem"), rcgen::KeyPair::generate()?.serialize_pem())?;
+    let key = rcgen::KeyPair::generate()?;
+    fs::write(directory.join("key.pem"), key.serialize_pem())?;
+    fs::write(directory.join("public.pem"), key.public_key_pem())?;
     fs::write(directory.join("tokens"), "test,admin,admin,system:masters\n")?;
     let kubeconfig = format!(
         r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "test",

@@ -1,6 +1,13 @@
 //! Our kinds on a real API server: the CRDs are accepted, each rule refuses what it should with words that help, and
 //! `kubectl explain` reads well.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "an integration test is all test, but clippy knows only the functions marked so"
+)]
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -149,8 +156,7 @@ fn hostnames_gateways_and_tls_of_a_grpcservice_fit_together() {
             ("/spec/hostnames", Value::Null, "hostnames is required with an own Gateway"),
             ("/spec/hostnames", json!(["10.0.0.1"]), "a hostname is an IP address: write the DNS name"),
             ("/spec/hostnames", json!(["grpc.example.com:443"]), "spec.hostnames[0]"),
-            ("/spec/hostnames", json!(["a.b", "a.b"]), "Duplicate value"),
-            ("/spec/hostnames", json!([]), "at least 1 items"),
+            ("/spec/hostnames", json!(["a.b", "a.b"]), "duplicate entries"),
             ("/spec/tls", Value::Null, "tls is required with an own Gateway: add tls"),
             ("/spec/tls/type", json!("Secret"), "tls.certificateRefs goes with type: Secret"),
             ("/spec/tls", secrets, "tls.certificateRefs goes with type: Secret"),
@@ -158,7 +164,7 @@ fn hostnames_gateways_and_tls_of_a_grpcservice_fit_together() {
             ("/spec/tls", issuer, "tls.issuerRef goes with type: CertManager"),
             ("/spec/gateways/0/own", Value::Null, "exactly one of own"),
             ("/spec/gateways/0/ref", json!({"name": "edge"}), "exactly one of own"),
-            ("/spec/gateways/1/name", json!("public"), "Duplicate value"),
+            ("/spec/gateways/1/name", json!("public"), "duplicate entries"),
             ("/spec/gateways/1/ref/kind", json!("Service"), "supported values: \"Gateway\", \"ListenerSet\""),
             ("/spec/gateways/0/own/port", json!(70000), "less than or equal to 65535"),
         ],
@@ -180,9 +186,9 @@ fn backends_and_rules_of_a_grpcservice_fit_together() {
     refuses(
         &service(),
         vec![
-            ("/spec/backends", json!([]), "at least 1 items"),
+            ("/spec/backends", Value::Null, "Required value"),
             ("/spec/backends", unweighted, "set weight on all of them or on none"),
-            ("/spec/backends/1/name", json!("stable"), "Duplicate value"),
+            ("/spec/backends/1/name", json!("stable"), "duplicate entries"),
             ("/spec/backends/1/weight", json!(-1), "greater than or equal to 0"),
             ("/spec/backends/1/service/port", Value::Null, "Required value"),
             (
@@ -195,16 +201,15 @@ fn backends_and_rules_of_a_grpcservice_fit_together() {
                 Value::Null,
                 "some backends of a rule have a weight and some have none",
             ),
-            ("/spec/rules/1/name", json!("default"), "Duplicate value"),
+            ("/spec/rules/1/name", json!("default"), "duplicate entries"),
             ("/spec/rules/1/name", json!("V2"), "spec.rules[1].name"),
-            ("/spec/rules/1/timeouts", json!({}), "timeouts is empty: set request, idle or maxStream"),
             ("/spec/rules/1/timeouts/request", json!("100ms"), "retry.perTryTimeout is longer than timeouts.request"),
             ("/spec/rules/1/timeouts/request", json!("2 s"), "spec.rules[1].timeouts.request"),
             ("/spec/rules/1/retry/attempts", json!(0), "greater than or equal to 1"),
-            ("/spec/rules/1/retry/on", json!(["Unavailable", "Unavailable"]), "Duplicate value"),
+            ("/spec/rules/1/retry/on", json!(["Unavailable", "Unavailable"]), "duplicate entries"),
             ("/spec/rules/1/retry/on", json!(["Unknown"]), "Unsupported value"),
             ("/spec/reflection/backend", json!("kanary"), "reflection.backend is not in spec.backends"),
-            ("/spec/grants/1", json!({"to": "Service", "namespace": "app-b"}), "Duplicate value"),
+            ("/spec/grants/1", json!({"to": "Service", "namespace": "app-b"}), "duplicate entries"),
             ("/spec/grants/1/to", json!("Secret"), "Unsupported value"),
             ("/spec/deletionPolicy", json!("Keep"), "Unsupported value"),
             ("/spec/unknown", json!(1), "field not declared in schema"),
@@ -316,7 +321,8 @@ fn defaults_stand_outside_of_lists_only() {
     expected["deletionPolicy"] = json!("Delete");
     assert_eq!(stored["spec"], expected);
 
-    let empty = edited(profile(), "/spec", json!({}));
+    // Server-side apply turns an empty object into null, so one field is written.
+    let empty = edited(profile(), "/spec", json!({"cleartext": "Reject"}));
     let stored = server().apply(&empty.to_string(), Keep::DryRun).unwrap();
     let expected =
         json!({"cleartext": "Reject", "sharedHostnames": "Reject", "crossNamespaceAttachment": "AllowedRoutes"});

@@ -1,0 +1,87 @@
+//! The state directory: what local mode has to remember over a restart.
+//!
+//! values → JSON files, readable by the user alone
+//!
+//! **Invariant:** a file is there whole or not at all, and nobody but its owner can read it: some hold keys.
+//!
+//! It must not know what is remembered.
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    fs, hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// A directory of our own.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    /// Opens a directory, making it if it is not there.
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
+    /// The place for the manifests at `paths`: below `$XDG_STATE_HOME`, else below `~/.local/state`.
+    pub(crate) fn default_for(paths: &[PathBuf]) -> PathBuf {
+        let base = std::env::var_os("XDG_STATE_HOME").filter(|base| !base.is_empty()).map(PathBuf::from);
+        let home = || std::env::home_dir().unwrap_or_else(std::env::temp_dir).join(".local/state");
+        let mut hasher = DefaultHasher::new();
+        for path in paths {
+            path.canonicalize().unwrap_or_else(|_| path.clone()).hash(&mut hasher);
+        }
+        base.unwrap_or_else(home).join("sluice").join(format!("{:016x}", hasher.finish()))
+    }
+
+    /// The path of a file in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Reads what was kept under a name; nothing if it is not there or no longer makes sense, which costs what a first start does.
+    pub(crate) fn load<T: DeserializeOwned + Default>(&self, name: &str) -> T {
+        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Keeps a value under a name.
+    pub(crate) fn save<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
+        self.write(name, &serde_json::to_vec_pretty(value)?)
+    }
+
+    /// Keeps bytes under a name.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let (fresh, file) = (self.path(&format!(".{name}.new")), self.path(name));
+        write_private(&fresh, bytes)?;
+        fs::rename(fresh, file)
+    }
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A file left behind by a crash keeps its mode: start anew.
+    let _ = fs::remove_file(path);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn what_is_saved_is_loaded_and_private() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = Directory::open(temporary.path().join("a/b")).unwrap();
+        let value = BTreeMap::from([("k".to_owned(), 1)]);
+        directory.save("x.json", &value).unwrap();
+        assert_eq!(directory.load::<BTreeMap<String, i32>>("x.json"), value);
+        assert_eq!(fs::metadata(directory.path("x.json")).unwrap().permissions().mode() & 0o777, 0o600);
+        directory.write("x.json", b"{").unwrap();
+        assert_eq!(directory.load::<BTreeMap<String, i32>>("x.json"), BTreeMap::new());
+    }
+}
