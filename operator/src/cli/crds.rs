@@ -14,7 +14,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let crds = sluice_api::crds::render().context("rendering the CRDs")?;
     match &args.write {
-        None => print!("{}", crds.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("---\n")),
+        None => super::print(&crds.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("---\n"))?,
         Some(directory) => {
             for (name, text) in crds {
                 let path = directory.join(name);

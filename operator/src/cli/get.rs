@@ -47,12 +47,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("no such object: `sluice get` lists what there is");
     }
     match args.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&wanted)?),
+        Output::Json => super::print(&(serde_json::to_string_pretty(&wanted)? + "\n"))?,
         Output::Yaml => {
             let documents: Result<Vec<_>, _> = wanted.iter().map(serde_saphyr::to_string).collect();
-            print!("{}", documents?.join("---\n"));
+            super::print(&documents?.join("---\n"))?;
         }
-        Output::Table | Output::Wide => println!("{}", table(&wanted, args.output, Utc::now())),
+        Output::Table | Output::Wide => super::print(&(table(&wanted, args.output, Utc::now()) + "\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }

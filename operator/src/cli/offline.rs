@@ -1,10 +1,13 @@
 //! Manifests through the engine once, without proxies: what `translate` and `lint` look at.
 
-use crate::local::{
-    endpoints::{Endpoints, Override},
-    files,
-    finding::Finding,
-    store::{Identities, Store},
+use crate::{
+    local::{
+        endpoints::{Endpoints, Override},
+        files,
+        finding::Finding,
+        store::{Identities, Store},
+    },
+    runtime::certificates,
 };
 use chrono::Utc;
 use sluice_core::{
@@ -20,6 +23,9 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
+
+/// A Gateway's ports are known after one step, a CA after the next, its leaf after another, and one is for what these change.
+const ROUNDS: usize = 4;
 
 /// Which manifests.
 #[derive(Debug, clap::Args)]
@@ -52,9 +58,18 @@ pub(super) fn evaluate(sources: &Sources) -> Evaluation {
     let mut engine = Engine::new(Settings { feedback: true, ..Settings::default() });
     let first = [Input::Change(Change::Clock(now)), Input::Leader(true)];
     let mut steps = vec![engine.step(first.into_iter().chain(update.changes.into_iter().map(Input::from)))];
-    let bound = binds(&engine);
-    steps.push(engine.step(bound));
+    for _ in 0..ROUNDS {
+        let mut next = binds(&engine);
+        next.extend(steps.last().into_iter().flat_map(|effects| made(effects, &engine)));
+        steps.push(engine.step(next));
+    }
     Evaluation { engine, steps, findings: update.findings, store }
+}
+
+/// The certificates that were asked for: real ones, so that what depends on them shows, and kept nowhere.
+fn made(effects: &Effects, engine: &Engine) -> Vec<Input> {
+    let secrets = effects.issues.iter().filter_map(|issue| certificates::made(issue, &engine.state().world).ok());
+    secrets.map(|(_, object)| Input::Change(Change::Upsert(object))).collect()
 }
 
 fn binds(engine: &Engine) -> Vec<Input> {

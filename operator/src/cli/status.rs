@@ -13,7 +13,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let status = fetch(args.admin)?;
-    print!("{}", report(&status));
+    super::print(&report(&status))?;
     let ready = status.get("ready") == Some(&Value::Bool(true));
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

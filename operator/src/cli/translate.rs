@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Stage::Ir => ir(&evaluation.engine.state().world),
         Stage::Xds => serde_json::to_string_pretty(&xds(&evaluation))? + "\n",
     };
-    print!("{text}");
+    super::print(&text)?;
     Ok(if has_errors(&evaluation.findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -20,12 +20,11 @@ use crate::{
 use chrono::Utc;
 use serde_json::Value;
 use sluice_core::{
-    author::{Issue, Issuer},
+    author::Issue,
     key::{Kind, NsName},
     world::{
         Change, Object,
         gateway::{Gateway, GatewayClass, ListenerSet},
-        secret::Secret,
     },
 };
 use sluice_engine::{Apply, Effects, Engine, Event, Input};
@@ -116,19 +115,11 @@ fn announce(event: &Event) {
 impl Operator {
     /// Makes a certificate; what cannot be made yet is asked for again.
     fn issue(&mut self, issue: &Issue, engine: &Engine) -> Option<Input> {
-        let world = &engine.state().world;
-        let authority = match &issue.spec.issuer {
-            Issuer::Itself => None,
-            Issuer::Authority(name) => world.all::<Secret>().get(name),
-        };
-        let made = certificates::issue(issue, authority.map(|secret| &**secret));
-        let made = made.map_err(|error| tracing::error!("Secret {}: {error:#}", issue.secret)).ok()?;
-        let object = Object::decode(Kind::Secret, made.clone())
-            .map_err(|error| tracing::error!("Secret {}: {error}", issue.secret))
-            .ok()?;
+        let made = certificates::made(issue, &engine.state().world);
+        let (value, object) = made.map_err(|error| tracing::error!("Secret {}: {error:#}", issue.secret)).ok()?;
         tracing::info!("made the certificate of Secret {}", issue.secret);
-        on(&self.board, |board| board.set_generated(&object.reference(), Some(made.clone())));
-        self.issued.insert(issue.secret.to_string(), made);
+        on(&self.board, |board| board.set_generated(&object.reference(), Some(value.clone())));
+        self.issued.insert(issue.secret.to_string(), value);
         self.keep_issued();
         Some(Input::Change(Change::Upsert(object)))
     }
