@@ -7,3 +7,9 @@
 //! It must not know what is expected of them.
 
 pub mod api_server;
+pub mod calls;
+pub mod echoes;
+pub mod local;
+pub mod manifests;
+pub mod stage;
+pub mod wire;
