@@ -77,7 +77,7 @@ fn core_kinds_are_checked_as_strictly_as_our_own() {
         ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: http}]}", "spec.ports[0].port: must be a whole number, not \"http\""),
         ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {port: 1}", "unknown field \"port\": did you mean \"ports\"?"),
         ("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {k: '%'}", "data.k: \"%\" is not a valid byte"),
-        ("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\naddressType: IPv4", "the field \"endpoints\" is required"),
+        ("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\nendpoints: [{addresses: 10.0.0.1}]", "endpoints[0].addresses: must be a list, not \"10.0.0.1\""),
     ];
     for (text, expected) in cases {
         let refused = admit(text).unwrap_err();
