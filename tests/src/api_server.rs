@@ -40,7 +40,7 @@ wait
 rm -rf "$dir"
 "#;
 
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 /// A running API server with the Gateway API's CRDs and ours.
 pub struct ApiServer {

@@ -7,3 +7,4 @@
 //! It must not know what is expected of them.
 
 pub mod api_server;
+pub mod golden;

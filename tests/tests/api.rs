@@ -1,6 +1,13 @@
 //! Our kinds on a real API server: the CRDs are accepted, each rule refuses what it should with words that help, and
 //! `kubectl explain` reads well.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "an integration test is all test, but clippy knows only the functions marked so"
+)]
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -239,7 +239,7 @@ fn roots(object: &Ref) -> impl Iterator<Item = Task> {
 /// Every object that has a status. O(objects).
 fn with_status(world: &World) -> Vec<Ref> {
     use sluice_core::world::gateway::{Gateway, GatewayClass, ListenerSet};
-    fn of<T: Stored>(world: &World) -> impl Iterator<Item = Ref> {
+    fn of<T: Stored + 'static>(world: &World) -> impl Iterator<Item = Ref> {
         world.all::<T>().keys().map(|key| Ref::new(T::KIND, key.clone()))
     }
     of::<GatewayClass>(world)

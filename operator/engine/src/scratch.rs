@@ -21,7 +21,10 @@ use sluice_core::{
         lower,
         merge::{Contribution, merge},
     },
-    world::{Own, Reader, Surfaces, gateway::Gateway},
+    world::{
+        Own, Reader, Surfaces,
+        gateway::{Gateway, GatewayClass},
+    },
 };
 use sluice_envoy::encode;
 use sluice_xds::{Id, Resource, Version};
@@ -180,13 +183,29 @@ impl<'s> View<'s> {
     }
 
     fn statuses(&self) -> BTreeMap<Ref, serde_json::Value> {
-        let mut statuses = BTreeMap::new();
-        for route in self.state.world.routes().keys() {
-            if let Some(status) = self.route_status(route) {
-                statuses.insert(route.clone(), status);
-            }
-        }
-        statuses
+        let routes = self.state.world.routes().keys();
+        let routes = routes.filter_map(|route| Some((route.clone(), self.route_status(route)?)));
+        let classes = self.state.world.all::<GatewayClass>().keys();
+        let classes = classes.filter_map(|class| {
+            let status = status::class::project(class, &self.read())?;
+            Some((Ref::new(Kind::GatewayClass, class.clone()), serde_json::to_value(status).ok()?))
+        });
+        routes.chain(classes).chain(self.plans.values().flat_map(|plan| self.statuses_of(plan))).collect()
+    }
+
+    fn statuses_of(&self, plan: &Plan) -> Vec<(Ref, serde_json::Value)> {
+        let attached = |listener: &ListenerId| self.attached(listener);
+        let gateway = Ref::new(Kind::Gateway, plan.gateway.clone());
+        let delivery = self.state.fleet.delivery(&plan.gateway, &gateway);
+        let read = self.read();
+        let status = status::gateway::project(&plan.report, &attached, &delivery, read.addresses(&plan.gateway));
+        let sets = plan.report.sets.iter().map(|report| {
+            let set = Ref::new(Kind::ListenerSet, report.set.clone());
+            let delivery = self.state.fleet.delivery(&plan.gateway, &set);
+            (set, serde_json::to_value(status::listener_set::project(report, &attached, &delivery)))
+        });
+        let all = sets.chain([(gateway, serde_json::to_value(status))]);
+        all.filter_map(|(object, status)| Some((object, status.ok()?))).collect()
     }
 
     fn route_status(&self, object: &Ref) -> Option<serde_json::Value> {

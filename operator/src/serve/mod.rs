@@ -6,9 +6,10 @@
 //!
 //! Must not know: what a resource means.
 
+pub(crate) mod admin;
 mod ads;
 mod directory;
 mod wire;
 
-pub(crate) use ads::{Ads, Report};
+pub(crate) use ads::{Ads, News, Report};
 pub(crate) use directory::Directory;

@@ -76,3 +76,62 @@ fn features(with_cleartext: Option<[&'static str; 2]>) -> Vec<Feature> {
     names.sort_unstable();
     names.into_iter().map(|name| Feature { name }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ClassStatus, project};
+    use crate::{
+        key::{Kind, NsName},
+        world::{Object, Reader, Settings, Surfaces, World},
+    };
+    use serde_json::{Value, json};
+
+    fn status(controller: &str, parameters: &Value, profile: Option<Value>) -> Option<ClassStatus> {
+        let mut world = World::new(Settings::default());
+        let spec = json!({"controllerName": controller, "parametersRef": parameters});
+        let class = json!({"metadata": {"name": "sluice", "generation": 4}, "spec": spec});
+        world.apply(Object::decode(Kind::GatewayClass, class).unwrap().into());
+        if let Some(spec) = profile {
+            let profile = json!({"metadata": {"name": "p"}, "spec": spec});
+            world.apply(Object::decode(Kind::GatewayProfile, profile).unwrap().into());
+        }
+        project(&NsName::cluster("sluice"), &Reader::new(&world, &Surfaces::new()))
+    }
+
+    const OURS: &str = "sluice.dev/gateway-controller";
+
+    fn features(status: &ClassStatus) -> Vec<&str> {
+        status.supported_features.iter().map(|feature| feature.name).collect()
+    }
+
+    #[test]
+    fn a_class_of_another_controller_has_no_status() {
+        assert_eq!(status("istio.io/gateway-controller", &json!(null), None), None);
+    }
+
+    #[test]
+    fn grpc_features_are_claimed_only_where_cleartext_is_allowed() {
+        let strict = status(OURS, &json!(null), None).unwrap();
+        assert!(!features(&strict).contains(&"GRPCRoute"));
+        let parameters = json!({"group": "sluice.dev", "kind": "GatewayProfile", "name": "p"});
+        let relaxed = status(OURS, &parameters, Some(json!({"cleartext": "Allow"}))).unwrap();
+        assert!(features(&relaxed).contains(&"GRPCRoute"));
+        assert!(features(&relaxed).is_sorted());
+    }
+
+    #[test]
+    fn parameters_are_a_profile_that_exists() {
+        let table = [
+            (json!(null), None, "Accepted"),
+            (json!({"group": "sluice.dev", "kind": "GatewayProfile", "name": "p"}), Some(json!({})), "Accepted"),
+            (json!({"group": "sluice.dev", "kind": "GatewayProfile", "name": "p"}), None, "InvalidParameters"),
+            (json!({"group": "", "kind": "ConfigMap", "name": "p"}), Some(json!({})), "InvalidParameters"),
+        ];
+        for (parameters, profile, reason) in table {
+            let status = status(OURS, &parameters, profile).unwrap();
+            let said =
+                status.conditions.iter().map(|it| (it.kind, it.reason, it.observed_generation)).collect::<Vec<_>>();
+            assert_eq!(said, [("Accepted", reason, 4), ("SupportedVersion", "SupportedVersion", 4)], "{parameters}");
+        }
+    }
+}

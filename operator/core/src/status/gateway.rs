@@ -2,9 +2,10 @@
 //!
 //! [`GatewayReport`], counts of routes, [`Delivery`], addresses → [`GatewayStatus`]
 //!
-//! **Invariant:** `Programmed` is only True when an address is assigned, a listener is served and the proxies acknowledged.
+//! **Invariant:** `Programmed` is only True when an address is assigned, a listener is served and the proxies
+//! acknowledged.
 
-use super::{Condition, Delivery, Truth, Reason, listener, listener::ListenerStatus, verdicts};
+use super::{Condition, Delivery, Reason, Truth, listener, listener::ListenerStatus, verdicts};
 use crate::{
     key::Text,
     translate::{

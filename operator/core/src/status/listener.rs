@@ -2,7 +2,8 @@
 //!
 //! [`ListenerReport`], the count of its routes, [`Delivery`] → [`ListenerStatus`]
 //!
-//! **Invariant:** an entry of a ListenerSet is told that it conflicts, never with whom: the other one may belong to somebody else.
+//! **Invariant:** an entry of a ListenerSet is told that it conflicts, never with whom: the other one may belong to
+//! somebody else.
 
 use super::{Condition, Delivery, verdicts};
 use crate::{
@@ -70,12 +71,14 @@ verdicts! {
 pub enum Conflict {
     /// The same port and hostname.
     #[error(
-        "port {0} has another listener for hostname {1}, which has precedence or is in the same Gateway: change the hostname or the port of one of them"
+        "port {0} has another listener for hostname {1}, which has precedence or is in the same Gateway: change the \
+         hostname or the port of one of them"
     )]
     Hostname(u16, Hostname),
     /// The same port and a protocol that cannot share it.
     #[error(
-        "port {0} has a listener of another protocol, which has precedence or is in the same Gateway: change the port of one of them"
+        "port {0} has a listener of another protocol, which has precedence or is in the same Gateway: change the \
+         port of one of them"
     )]
     Protocol(u16),
 }
@@ -94,7 +97,8 @@ pub enum Refusal {
     Mode(Text),
     /// `spec.tls.frontend` of the Gateway.
     #[error(
-        "the Gateway asks in spec.tls.frontend for validation of client certificates, which is not implemented; HTTPS is not served \
+        "the Gateway asks in spec.tls.frontend for validation of client certificates, which is not implemented; \
+         HTTPS is not served \
          rather than served without it: remove spec.tls.frontend to serve every client"
     )]
     ClientCertificates,
@@ -144,7 +148,8 @@ pub enum Unresolved {
     },
     /// A GRPCRoute on HTTP, against the policy.
     #[error(
-        "allowedRoutes.kinds: GRPCRoute needs protocol HTTPS: change the protocol, or let the platform set cleartext: Allow in the \
+        "allowedRoutes.kinds: GRPCRoute needs protocol HTTPS: change the protocol, or let the platform set \
+         cleartext: Allow in the \
          GatewayProfile of the class"
     )]
     CleartextGrpc,
@@ -288,13 +293,15 @@ fn overlapping(overlap: Overlap, generation: i64) -> Condition {
     match overlap {
         Overlap::Hostnames => Condition::new(
             OverlappingTlsConfig::OverlappingHostnames,
-            "The hostname overlaps with another HTTPS listener's of the port; a client that reuses a connection for the other name is \
+            "The hostname overlaps with another HTTPS listener's of the port; a client that reuses a connection for \
+             the other name is \
              answered 421 and must open a new one",
             generation,
         ),
         Overlap::Certificates => Condition::new(
             OverlappingTlsConfig::OverlappingCertificates,
-            "A certificate is valid for names of another HTTPS listener of the port; a client that reuses a connection for the other \
+            "A certificate is valid for names of another HTTPS listener of the port; a client that reuses a \
+             connection for the other \
              name is answered 421 and must open a new one: use certificates without common names",
             generation,
         ),

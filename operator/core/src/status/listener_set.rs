@@ -2,7 +2,7 @@
 //!
 //! [`SetReport`], counts of routes, [`Delivery`] → [`ListenerSetStatus`]
 
-use super::{Condition, Delivery, Truth, Reason, listener, listener::ListenerStatus, verdicts};
+use super::{Condition, Delivery, Reason, Truth, listener, listener::ListenerStatus, verdicts};
 use crate::translate::{
     ListenerId,
     attach::{SetRefusal, SetReport, Standing},
@@ -82,15 +82,18 @@ fn accepted(report: &SetReport) -> Condition {
     let (verdict, message) = match &report.refusal {
         Some(SetRefusal::NotAllowed) => (
             Accepted::NotAllowed,
-            "The Gateway does not allow ListenerSets of this namespace: its owner must allow them in spec.allowedListeners".to_owned(),
+            "The Gateway does not allow ListenerSets of this namespace: its owner must allow them in \
+             spec.allowedListeners"
+                .to_owned(),
         ),
         Some(SetRefusal::ParentNotAccepted) => {
             (Accepted::ParentNotAccepted, "The Gateway is not accepted; see its conditions".to_owned())
         }
         None if bad.is_empty() => (Accepted::Accepted, "ListenerSet is accepted".to_owned()),
-        None if bad.len() < report.listeners.len() => {
-            (Accepted::SomeListeners, format!("ListenerSet is accepted without listeners {named}; see their conditions"))
-        }
+        None if bad.len() < report.listeners.len() => (
+            Accepted::SomeListeners,
+            format!("ListenerSet is accepted without {named}; see the conditions of its listeners"),
+        ),
         None => (Accepted::NoListener, format!("No listener is valid: {named}; see their conditions")),
     };
     Condition::new(verdict, message, report.generation)

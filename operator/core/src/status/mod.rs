@@ -12,6 +12,7 @@ mod condition;
 pub mod gateway;
 pub mod listener;
 pub mod listener_set;
+pub mod policy;
 pub mod route;
 
 pub(crate) use condition::verdicts;

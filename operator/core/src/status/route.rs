@@ -147,11 +147,8 @@ const LISTED: usize = 8;
 
 fn listed<'a>(problems: impl ExactSizeIterator<Item = &'a Problem>) -> String {
     let more = problems.len().saturating_sub(LISTED);
-    let mut text = problems.take(LISTED).map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    if more > 0 {
-        text.push_str(&format!("; and {more} more"));
-    }
-    text
+    let text = problems.take(LISTED).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if more == 0 { text } else { format!("{text}; and {more} more") }
 }
 
 fn programmed(delivery: &Delivery, generation: i64) -> Condition {

@@ -1,10 +1,12 @@
-//! Attachment: what a Gateway and its ListenerSets offer to routes, which ports, chains and hosts follow, and what is wrong.
+//! Attachment: what a Gateway and its ListenerSets offer to routes, which ports, chains and hosts follow, and what is
+//! wrong.
 //!
 //! GatewayClass, Gateway, ListenerSets, Namespaces, grants, Secrets → [`Plan`]
 //!
-//! **Invariant:** a listener that is not valid is offered all the same (routes attach and are counted), but serves nothing.
-//! **Invariant:** of the names of a port each belongs to one listener: the most specific one (listener isolation). That holds for
-//! a listener without a certificate as well: its names are not given to another.
+//! **Invariant:** a listener that is not valid is offered all the same (routes attach and are counted), but serves
+//! nothing.
+//! **Invariant:** of the names of a port each belongs to one listener: the most specific one (listener isolation). That
+//! holds for a listener without a certificate as well: its names are not given to another.
 //! **Invariant:** a Gateway that is not accepted serves nothing.
 //!
 //! Knows nothing of routes.
@@ -55,8 +57,8 @@ struct Member<'w> {
     allowed: bool,
 }
 
-/// The plan of a Gateway; `None` if it is absent, or its class is absent or not ours. O(n log n) of its listeners and those of its
-/// ListenerSets; reads and parses their certificates.
+/// The plan of a Gateway; `None` if it is absent, or its class is absent or not ours. O(n log n) of its listeners and
+/// those of its ListenerSets; reads and parses their certificates.
 pub fn plan(gateway: &NsName, read: &Reader) -> Option<Plan> {
     let object = read.get::<Gateway>(gateway)?;
     let class = profile::class(&object.spec.gateway_class_name, read)?;

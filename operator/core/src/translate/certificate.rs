@@ -2,12 +2,13 @@
 //!
 //! Secret → [`ir::Certificate`] or [`CertificateProblem`]
 //!
-//! **Invariant:** what is returned can be loaded by a proxy: PEM that parses, a key of a size and kind that Envoy takes, and that
-//! fits the leaf.
+//! **Invariant:** what is returned can be loaded by a proxy: PEM that parses, an RSA key of a size that Envoy
+//! takes, and that fits the leaf.
 //! **Invariant:** key material appears in no message.
 //!
-//! An expired certificate is served all the same: a client that verifies is told "expired", which is the truth, where a missing
-//! chain would only be a failed handshake; and a client that does not verify keeps working. The status says so (`untimely`).
+//! An expired certificate is served all the same: a client that verifies is told "expired", which is the truth, where a
+//! missing chain would only be a failed handshake; and a client that does not verify keeps working. The status says so
+//! (`untimely`).
 //!
 //! Knows nothing of who refers to the Secret and of whether that is permitted.
 
@@ -24,7 +25,7 @@ use crate::{
 use chrono::{DateTime, Utc};
 use x509_parser::{
     certificate::X509Certificate,
-    extensions::{GeneralName, ParsedExtension},
+    extensions::{GeneralName, ParsedExtension, X509Extension},
     pem::Pem,
     public_key::PublicKey,
     time::ASN1Time,
@@ -43,7 +44,8 @@ pub enum CertificateProblem {
     )]
     Absent(NsName),
     #[error(
-        "Secret {secret} has type {found}: create it anew with type kubernetes.io/tls (the type of a Secret cannot be changed)"
+        "Secret {secret} has type {found}: create it anew with type kubernetes.io/tls (the type of a Secret cannot \
+         be changed)"
     )]
     WrongType { secret: NsName, found: Text },
     #[error("Secret {secret} lacks {entry}: add it, PEM encoded")]
@@ -57,7 +59,8 @@ pub enum CertificateProblem {
     #[error("tls.key of Secret {0} is encrypted: remove the passphrase (openssl pkey -in FILE -out FILE)")]
     EncryptedKey(NsName),
     #[error(
-        "tls.key of Secret {0} does not fit the first certificate of tls.crt: put the key that the certificate was made for there, and the leaf first in tls.crt"
+        "tls.key of Secret {0} does not fit the first certificate of tls.crt: put the key that the certificate was \
+         made for there, and the leaf first in tls.crt"
     )]
     KeyMismatch(NsName),
     #[error(
@@ -65,11 +68,13 @@ pub enum CertificateProblem {
     )]
     WeakKey { secret: NsName, bits: usize },
     #[error(
-        "the certificate in Secret {secret} expired at {since}, and clients that verify refuse it; it is still served: renew it"
+        "the certificate in Secret {secret} expired at {since}, and clients that verify refuse it; it is still \
+         served: renew it"
     )]
     Expired { secret: NsName, since: DateTime<Utc> },
     #[error(
-        "the certificate in Secret {secret} is not valid before {from}, and clients that verify refuse it until then; it is served: check the clock of whoever issued it, or wait"
+        "the certificate in Secret {secret} is not valid before {from}, and clients that verify refuse it until \
+         then; it is served: check the clock of whoever issued it, or wait"
     )]
     NotYetValid { secret: NsName, from: DateTime<Utc> },
 }
@@ -146,11 +151,12 @@ impl Source<'_> {
         {
             return Err(CertificateProblem::WeakKey { secret: self.secret.clone(), bits: rsa.key_size() });
         }
-        let fit = key::fit(&self.blocks("tls.key")?, public);
-        match fit {
+        if key::is_encrypted(self.entry("tls.key")?) {
+            return Err(CertificateProblem::EncryptedKey(self.secret.clone()));
+        }
+        match key::fit(&self.blocks("tls.key")?, public) {
             key::Fit::Fits | key::Fit::Untold => Ok(()),
             key::Fit::Differs => Err(CertificateProblem::KeyMismatch(self.secret.clone())),
-            key::Fit::Encrypted => Err(CertificateProblem::EncryptedKey(self.secret.clone())),
             key::Fit::NoKey => Err(CertificateProblem::NotKey(self.secret.clone())),
         }
     }
@@ -182,7 +188,7 @@ fn untimely(
 }
 
 fn names(leaf: &X509Certificate) -> Vec<Hostname> {
-    let extensions = leaf.extensions().iter().map(|extension| extension.parsed_extension());
+    let extensions = leaf.extensions().iter().map(X509Extension::parsed_extension);
     let alternatives = extensions.filter_map(|extension| match extension {
         ParsedExtension::SubjectAlternativeName(alternatives) => Some(&alternatives.general_names),
         _ => None,

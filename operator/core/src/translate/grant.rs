@@ -5,7 +5,8 @@
 //! **Invariant:** a reference inside one namespace needs no grant; any other needs one in the namespace of its target.
 //! **Invariant:** a grant that is removed revokes at once: the set of grants of the namespace is read each time.
 //!
-//! Knows nothing of what is done with the reference. Source: Gateway API, `ReferenceGrant` (`from` and `to` are each ORed).
+//! Knows nothing of what is done with the reference. Source: Gateway API, `ReferenceGrant` (`from` and `to` are each
+//! ORed).
 
 use crate::{
     key::{GATEWAY_GROUP, Kind, NsName, Ref, Text},
@@ -40,7 +41,8 @@ fn is_to(entry: &GrantTo, target: &Ref) -> bool {
 pub fn remedy(from: Kind, namespace: &Text, target: &Ref) -> String {
     let NsName { namespace: target_namespace, name } = &target.key;
     format!(
-        "create in namespace {target_namespace} a ReferenceGrant ({GATEWAY_GROUP}) with spec: {{from: [{{group: {}, kind: {from}, \
+        "create in namespace {target_namespace} a ReferenceGrant ({GATEWAY_GROUP}) with spec: {{from: [{{group: {}, \
+         kind: {from}, \
          namespace: {namespace}}}], to: [{{group: \"{}\", kind: {}, name: {name}}}]}}",
         from.group(),
         target.kind.group(),

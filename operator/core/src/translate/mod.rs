@@ -13,7 +13,9 @@ pub mod certificate;
 pub mod conflict;
 pub mod grant;
 pub mod lower;
+mod matches;
 pub mod merge;
+pub(crate) mod policy;
 pub mod profile;
 
 use crate::{

@@ -2,8 +2,8 @@
 //!
 //! a GatewayClass → the [`AttachmentPolicy`] of its Gateways, or why it has none
 //!
-//! **Invariant:** no profile means the defaults; a profile that is named and absent means no policy, never the defaults: they may
-//! be looser than what the platform wrote.
+//! **Invariant:** no profile means the defaults; a profile that is named and absent means no policy, never the
+//! defaults: they may be looser than what the platform wrote.
 //!
 //! Knows nothing of Gateways and of routes.
 
@@ -23,7 +23,8 @@ use std::sync::Arc;
 pub enum ProfileProblem {
     /// Something else than a GatewayProfile is named.
     #[error(
-        "spec.parametersRef names {kind} of group {group:?}; only GatewayProfile of group sluice.dev is known: name one, or remove \
+        "spec.parametersRef names {kind} of group {group:?}; only GatewayProfile of group sluice.dev is known: name \
+         one, or remove \
          parametersRef for the defaults"
     )]
     Kind {

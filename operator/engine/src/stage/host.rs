@@ -119,9 +119,9 @@ impl Engine {
     }
 
     fn merge_host(&mut self, key: &HostKey) {
+        self.count_merge();
         let Some(host) = self.hosts.0.get(key) else { return };
         let merged = host.merged(key);
-        self.count_merge();
         if host.is_vacant() {
             let gone = self.hosts.0.remove(key).map(|host| host.clusters).unwrap_or_default();
             self.gateways.remove(&key.gateway, Id::new(ResourceType::VirtualHost, merged.name()));

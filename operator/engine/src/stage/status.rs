@@ -9,8 +9,8 @@ use sluice_core::{
     author::{self, Desired, Progress},
     key::{Kind, NsName, Ref},
     status::{self, Delivery, route::Standing},
-    translate::Attachment,
-    world::{Change, Own, observed::Observed},
+    translate::{Attachment, ListenerId},
+    world::{Change, Own, Parent, gateway::GatewayClass, observed::Observed},
 };
 use std::collections::BTreeSet;
 
@@ -45,6 +45,9 @@ impl Engine {
     pub(crate) fn project(&mut self, object: &Ref) {
         let said = match object.kind {
             Kind::GrpcService => self.service_status(object),
+            Kind::GatewayClass => self.class_status(object),
+            Kind::Gateway => self.gateway_status(object),
+            Kind::ListenerSet => self.set_status(object),
             kind if kind.is_route() => self.route_status(object),
             _ => None,
         };
@@ -95,6 +98,38 @@ impl Engine {
             self.state.served.insert(service.clone(), served);
         }
         Said::new(generation, &status)
+    }
+
+    fn class_status(&mut self, object: &Ref) -> Option<Said> {
+        let task = Task::Project(object.clone());
+        let status = self.evaluate(&task, |read| status::class::project(&object.key, read));
+        let class = self.state.world.all::<GatewayClass>().get(&object.key);
+        if class.is_none() {
+            self.deps.forget(&task);
+        }
+        Said::new(class?.metadata.generation, &status?)
+    }
+
+    fn gateway_status(&mut self, object: &Ref) -> Option<Said> {
+        let task = Task::Project(object.clone());
+        let addresses = self.evaluate(&task, |read| read.addresses(&object.key).to_vec());
+        let Some(plan) = self.gateways.plan(&object.key) else {
+            self.deps.forget(&task);
+            return None;
+        };
+        let delivery = self.delivery(&object.key, object);
+        let attached = |listener: &ListenerId| self.routes.attached(listener);
+        let status = status::gateway::project(&plan.report, &attached, &delivery, &addresses);
+        Said::new(plan.report.generation, &status)
+    }
+
+    fn set_status(&self, object: &Ref) -> Option<Said> {
+        let surface = self.surfaces.get(&Parent::ListenerSet(object.key.clone()))?;
+        let plan = self.gateways.plan(&surface.gateway)?;
+        let report = plan.report.sets.iter().find(|report| report.set == object.key)?;
+        let delivery = self.delivery(&surface.gateway, object);
+        let attached = |listener: &ListenerId| self.routes.attached(listener);
+        Said::new(report.generation, &status::listener_set::project(report, &attached, &delivery))
     }
 
     fn route_status(&self, object: &Ref) -> Option<Said> {

@@ -2,11 +2,12 @@
 //!
 //! listeners by precedence → for each, the conflict that it loses
 //!
-//! **Invariant:** inside a Gateway nobody wins: all that conflict are conflicted. Between a Gateway and ListenerSets, and between
-//! ListenerSets, the one with precedence stays as it is.
+//! **Invariant:** inside a Gateway nobody wins: all that conflict are conflicted. Between a Gateway and ListenerSets,
+//! and between ListenerSets, the one with precedence stays as it is.
 //! **Invariant:** a listener that lost claims nothing, so that it cannot make a third one lose.
 //!
-//! Source: Gateway API, `GatewaySpec.listeners` (distinct by port, protocol and hostname), `ListenerSetSpec.listeners` (precedence).
+//! Source: Gateway API, `GatewaySpec.listeners` (distinct by port, protocol and hostname), `ListenerSetSpec.listeners`
+//! (precedence).
 
 use super::Entry;
 use crate::{hostname::Hostname, status::listener::Conflict};

@@ -83,7 +83,7 @@ impl Bench<'_, '_> {
         let mut kinds = known.into_iter().filter_map(|(_, named)| named).collect::<Vec<_>>();
         kinds.sort_unstable();
         kinds.dedup();
-        (kinds, unknown.into_iter().map(|(kind, named)| self.unresolved_kind(kind, named, entry)).collect())
+        (kinds, unknown.into_iter().map(|(kind, named)| unresolved_kind(kind, named, entry)).collect())
     }
 
     /// Which kinds a protocol carries. A GRPCRoute on HTTP needs the platform's consent.
@@ -94,13 +94,6 @@ impl Bench<'_, '_> {
             "HTTP" => &[Kind::HttpRoute],
             _ => &[],
         }
-    }
-
-    fn unresolved_kind(&self, kind: &RouteKind, named: Option<Kind>, entry: &Entry) -> Unresolved {
-        if named == Some(Kind::GrpcRoute) && !entry.is_secure() {
-            return Unresolved::CleartextGrpc;
-        }
-        Unresolved::Kind { group: kind.group.clone(), kind: kind.kind.clone(), protocol: entry.spec.protocol.clone() }
     }
 
     fn certificates(&self, entry: &Entry, judged: &mut Judged) {
@@ -149,4 +142,11 @@ impl Bench<'_, '_> {
             Err(problem) => judged.unresolved.push(Unresolved::Certificate(problem)),
         }
     }
+}
+
+fn unresolved_kind(kind: &RouteKind, named: Option<Kind>, entry: &Entry) -> Unresolved {
+    if named == Some(Kind::GrpcRoute) && !entry.is_secure() {
+        return Unresolved::CleartextGrpc;
+    }
+    Unresolved::Kind { group: kind.group.clone(), kind: kind.kind.clone(), protocol: entry.spec.protocol.clone() }
 }

@@ -2,8 +2,8 @@
 //!
 //! judged listeners → [`Plan`]
 //!
-//! Cleartext has one route configuration for a port, so that isolation between its listeners is a choice of hosts. TLS has one for
-//! each chain; a request that comes over a chain for a name of another listener is answered 421.
+//! Cleartext has one route configuration for a port, so that isolation between its listeners is a choice of hosts. TLS
+//! has one for each chain; a request that comes over a chain for a name of another listener is answered 421.
 
 use super::{Entry, GatewayReport, ListenerReport, Standing, judge::Judged};
 use crate::{
@@ -160,8 +160,8 @@ fn routing(owners: &BTreeMap<(u16, Hostname), Owner>) -> Vec<Routing> {
     all.into_values().collect()
 }
 
-/// What a name that is none of the route configuration's is answered. On a chain of its own beside others it is 421, for another
-/// listener may serve it; to find out which would take a host for each pair of listeners.
+/// What a name that is none of the route configuration's is answered. On a chain of its own beside others it is 421,
+/// for another listener may serve it; to find out which would take a host for each pair of listeners.
 fn elsewhere(owner: &Owner, on_port: usize) -> ir::Fallback {
     if owner.secure && on_port > 1 { ir::Fallback::Misdirected } else { ir::Fallback::NotFound }
 }
@@ -173,8 +173,8 @@ fn wider_chains(owners: &BTreeMap<(u16, Hostname), Owner>, port: u16, hostname: 
 }
 
 impl Plan {
-    /// The host that serves `domain` for a listener; `None` if the listener is not served, or a more specific listener of the port
-    /// owns the name.
+    /// The host that serves `domain` for a listener; `None` if the listener is not served, or a more specific listener
+    /// of the port owns the name.
     pub fn place(&self, listener: &ListenerId, domain: &Hostname) -> Option<HostKey> {
         let port = *self.served.get(listener)?;
         let owner = domain.covering().into_iter().find_map(|name| self.owners.get(&(port, name)))?;
@@ -183,8 +183,8 @@ impl Plan {
     }
 
     /// The hosts that exist without any route, in order, and what they answer when no route matches: `*` of each route
-    /// configuration (one without hosts would hold its listener back), the hostname of each listener (or its requests would fall
-    /// to a less specific one), and inside a chain the more specific hostnames of others.
+    /// configuration (one without hosts would hold its listener back), the hostname of each listener (or its requests
+    /// would fall to a less specific one), and inside a chain the more specific hostnames of others.
     pub fn standing_hosts(&self) -> Vec<(HostKey, ir::Fallback)> {
         let hosts = self.routing.iter().flat_map(|routing| routing.hosts.iter().map(move |host| (routing, host)));
         hosts.map(|(routing, (domain, fallback))| (self.host(routing, domain), *fallback)).collect()

@@ -8,7 +8,8 @@ use crate::{
     world::gateway::Address,
 };
 
-/// Everything that the statuses of a Gateway and of its ListenerSets say, apart from counts of routes and from delivery.
+/// Everything that the statuses of a Gateway and of its ListenerSets say, apart from counts of routes and from
+/// delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayReport {
     /// The Gateway.
@@ -40,7 +41,8 @@ pub enum GatewayRefusal {
     },
     /// `spec.infrastructure.parametersRef`: no kind is known there.
     #[error(
-        "spec.infrastructure.parametersRef names {kind} {name}, and no kind is supported there: remove it, and name a GatewayProfile \
+        "spec.infrastructure.parametersRef names {kind} {name}, and no kind is supported there: remove it, and name \
+         a GatewayProfile \
          in spec.parametersRef of the GatewayClass"
     )]
     Parameters {
@@ -112,8 +114,8 @@ impl ListenerReport {
         self.refusal.is_none()
     }
 
-    /// Whether it is accepted and could be served. A ListenerSet is judged by this: one whose only certificate is out of reach is
-    /// not accepted.
+    /// Whether it is accepted and could be served. A ListenerSet is judged by this: one whose only certificate is out
+    /// of reach is not accepted.
     pub fn is_valid(&self) -> bool {
         self.is_accepted() && self.standing != Standing::WithoutCertificate
     }

@@ -2,9 +2,9 @@
 //!
 //! PEM blocks of a key, the public key of a certificate → [`Fit`]
 //!
-//! Only the public half that the key file carries is compared; no arithmetic is done with the private one, so that nothing here
-//! can leak it by timing, and no cryptographic library enters the pure core. A key whose halves contradict each other is
-//! refused by the proxy. Sources: RFC 8017 A.1.2 (PKCS#1), RFC 5915 (SEC 1), RFC 5958 (PKCS#8).
+//! Only the public half that the key file carries is compared; no arithmetic is done with the private one, so that
+//! nothing here can leak it by timing, and no cryptographic library enters the pure core. A key whose halves contradict
+//! each other is refused by the proxy. Sources: RFC 8017 A.1.2 (PKCS#1), RFC 5915 (SEC 1), RFC 5958 (PKCS#8).
 
 use x509_parser::{
     asn1_rs::{Any, BitString, FromDer, Integer, OctetString, Sequence, Tag},
@@ -23,8 +23,6 @@ pub(super) enum Fit {
     Differs,
     /// It carries no public half (SEC 1 allows that, and Ed25519 never does): the proxy will tell.
     Untold,
-    /// It is encrypted.
-    Encrypted,
     /// It is not a key.
     NoKey,
 }
@@ -33,17 +31,18 @@ pub(super) enum Fit {
 pub(super) fn fit(blocks: &[Pem], public: &SubjectPublicKeyInfo) -> Fit {
     let key = blocks.iter().find(|block| block.label.ends_with("PRIVATE KEY"));
     let half = key.map(|block| match &*block.label {
-        "ENCRYPTED PRIVATE KEY" => Err(Fit::Encrypted),
-        // The form of keys from before PKCS#8 says so in a header inside the block, which is no DER.
-        "RSA PRIVATE KEY" => rsa(&block.contents).ok_or(Fit::NoKey),
-        "EC PRIVATE KEY" => ec(&block.contents).ok_or(Fit::NoKey),
-        "PRIVATE KEY" => pkcs8(&block.contents).ok_or(Fit::NoKey),
-        _ => Err(Fit::NoKey),
+        "RSA PRIVATE KEY" => rsa(&block.contents),
+        "EC PRIVATE KEY" => ec(&block.contents),
+        "PRIVATE KEY" => pkcs8(&block.contents),
+        _ => None,
     });
-    match half.unwrap_or(Err(Fit::NoKey)) {
-        Ok(half) => half.against(public),
-        Err(fit) => fit,
-    }
+    half.flatten().map_or(Fit::NoKey, |half| half.against(public))
+}
+
+/// Whether a key file needs a passphrase: PKCS#8 says so in its label, the older forms in a header inside the block.
+pub(super) fn is_encrypted(file: &[u8]) -> bool {
+    let has = |mark: &[u8]| file.windows(mark.len()).any(|window| window == mark);
+    has(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || has(b"Proc-Type: 4,ENCRYPTED")
 }
 
 /// The public half of a private key.

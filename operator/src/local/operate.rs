@@ -1,0 +1,266 @@
+//! What local mode does with effects: publishes snapshots, makes certificates, binds ports, starts proxies, keeps the board.
+//!
+//! [`Effects`] → deeds, and the inputs that they cause
+//!
+//! **Invariant:** certificates that were made survive a restart.
+//! **Invariant:** a proxy runs for exactly the Gateways of our class that have a bound port.
+//!
+//! It must not know how effects are computed.
+
+use super::{
+    board::{Board, Served},
+    envoy::{self, Launch},
+    ports::{Outcome, Ports, Slot},
+    state::Directory as StateDirectory,
+};
+use crate::{
+    runtime::{Carry, certificates},
+    serve::Directory,
+};
+use chrono::Utc;
+use serde_json::Value;
+use sluice_core::{
+    author::Issue,
+    key::{Kind, NsName},
+    world::{
+        Change, Object,
+        gateway::{Gateway, GatewayClass, ListenerSet},
+    },
+};
+use sluice_engine::{Apply, Effects, Engine, Event, Input};
+use sluice_xds::{ResourceType, Snapshot};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The file of the state directory with the certificates that were made here.
+const ISSUED: &str = "issued.json";
+
+/// The board, shared with the admin interface.
+pub(crate) type SharedBoard = Arc<Mutex<Board>>;
+
+/// The newest snapshot of each Gateway, shared with the admin interface.
+pub(crate) type SharedSnapshots = Arc<Mutex<BTreeMap<NsName, Arc<Snapshot>>>>;
+
+/// The newest snapshot of a Gateway.
+pub(crate) fn latest(snapshots: &SharedSnapshots, gateway: &NsName) -> Option<Arc<Snapshot>> {
+    snapshots.lock().unwrap_or_else(PoisonError::into_inner).get(gateway).cloned()
+}
+
+/// Runs `act` on the board. Nothing that runs under the lock can leave it half-changed, so a poisoned one is still whole.
+pub(crate) fn on<T>(board: &SharedBoard, act: impl FnOnce(&mut Board) -> T) -> T {
+    act(&mut board.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Carries effects out on this machine.
+pub(crate) struct Operator {
+    /// Where streams read snapshots.
+    pub(crate) directory: Directory,
+    /// Where people read statuses.
+    pub(crate) board: SharedBoard,
+    /// Where ports are bound.
+    pub(crate) ports: Ports,
+    /// How proxies are started; nothing is if they are somebody else's business.
+    pub(crate) launch: Option<Arc<Launch>>,
+    /// Where certificates are kept.
+    pub(crate) state: StateDirectory,
+    /// All that end with us.
+    pub(crate) children: JoinSet<()>,
+    /// Ends all children.
+    pub(crate) stop: CancellationToken,
+    /// A child for each Gateway.
+    pub(crate) running: BTreeMap<NsName, CancellationToken>,
+    /// Made here, by `namespace/name`.
+    pub(crate) issued: BTreeMap<String, Value>,
+    /// The newest of each Gateway.
+    pub(crate) snapshots: SharedSnapshots,
+}
+
+/// The certificates of earlier runs, and the inputs that make them known.
+pub(crate) fn recall(state: &StateDirectory) -> (BTreeMap<String, Value>, Vec<Input>) {
+    let issued: BTreeMap<String, Value> = state.load(ISSUED);
+    let known = issued.values().filter_map(|value| Object::decode(Kind::Secret, value.clone()).ok());
+    let inputs = known.map(|object| Input::Change(Change::Upsert(object))).collect();
+    (issued, inputs)
+}
+
+impl Carry for Operator {
+    fn carry(&mut self, effects: Effects, engine: &Engine) -> Vec<Input> {
+        effects.events.iter().for_each(announce);
+        for (gateway, snapshot) in &effects.snapshots {
+            self.directory.publish(gateway, snapshot.clone());
+            self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone(), snapshot.clone());
+        }
+        let mut next: Vec<_> = effects.issues.iter().filter_map(|issue| self.issue(issue, engine)).collect();
+        self.show(&effects);
+        next.extend(self.settle_ports(engine));
+        self.settle_children();
+        self.count(engine);
+        next
+    }
+}
+
+fn announce(event: &Event) {
+    match event {
+        Event::Refused { gateway, id, message } => tracing::warn!(%gateway, "the proxy refused {id}: {message}"),
+        Event::Quarantined { route, rule, message } => tracing::warn!("{route}: {rule} is withheld: {message}"),
+        Event::Recovered { route, rule } => tracing::info!("{route}: {rule} is served again"),
+        Event::Undecodable { object, message } => tracing::error!("{object} was generated wrongly: {message}"),
+    }
+}
+
+impl Operator {
+    /// Makes a certificate; what cannot be made yet is asked for again.
+    fn issue(&mut self, issue: &Issue, engine: &Engine) -> Option<Input> {
+        let made = certificates::made(issue, &engine.state().world);
+        let (value, object) = made.map_err(|error| tracing::error!("Secret {}: {error:#}", issue.secret)).ok()?;
+        tracing::info!("made the certificate of Secret {}", issue.secret);
+        on(&self.board, |board| board.set_generated(&object.reference(), Some(value.clone())));
+        self.issued.insert(issue.secret.to_string(), value);
+        self.keep_issued();
+        Some(Input::Change(Change::Upsert(object)))
+    }
+
+    fn keep_issued(&self) {
+        if let Err(error) = self.state.save(ISSUED, &self.issued) {
+            tracing::error!("certificates cannot be kept over a restart: {error}");
+        }
+    }
+
+    fn show(&self, effects: &Effects) {
+        let turns = on(&self.board, |board| {
+            for apply in &effects.applies {
+                let value = match apply {
+                    Apply::Put { value, .. } => Some(value.clone()),
+                    Apply::Remove { .. } => None,
+                };
+                board.set_generated(apply.reference(), value);
+            }
+            let statuses = effects.statuses.iter();
+            statuses
+                .flat_map(|update| board.set_status(&update.target, update.status.clone(), Utc::now()))
+                .collect::<Vec<_>>()
+        });
+        turns.iter().for_each(|turn| tracing::info!("{turn}"));
+    }
+
+    /// Costs O(Gateways + ListenerSets) a step: they are few on one machine.
+    fn settle_ports(&mut self, engine: &Engine) -> Vec<Input> {
+        let outcomes = self.ports.settle(&wanted(engine));
+        let mut gateways = BTreeSet::new();
+        let mut inputs = Vec::new();
+        for ((gateway, port), outcome) in outcomes {
+            let address = match outcome {
+                Outcome::Bound(address, instead_of) => {
+                    match instead_of {
+                        Some(busy) => {
+                            tracing::warn!("Gateway {gateway}: port {port} is at {address}, since {busy} is in use")
+                        }
+                        None => tracing::info!("Gateway {gateway}: port {port} is at {address}"),
+                    }
+                    Some(address)
+                }
+                Outcome::Released => None,
+                Outcome::Failed(reason) => {
+                    tracing::error!("Gateway {gateway}: {reason}");
+                    continue;
+                }
+            };
+            inputs.push(Input::Change(Change::Bind(gateway.clone(), port, address)));
+            gateways.insert(gateway);
+        }
+        inputs.extend(gateways.into_iter().map(|gateway| self.addresses(gateway)));
+        inputs
+    }
+
+    fn addresses(&self, gateway: NsName) -> Input {
+        let addresses: BTreeSet<_> = self.bound(&gateway).map(|(_, address)| address.ip().to_string()).collect();
+        Input::Change(Change::Addresses(gateway, addresses.into_iter().map(Into::into).collect()))
+    }
+
+    fn bound(&self, gateway: &NsName) -> impl Iterator<Item = (u16, std::net::SocketAddr)> {
+        self.ports
+            .bound()
+            .iter()
+            .filter(move |((owner, _), _)| owner == gateway)
+            .map(|((_, port), address)| (*port, *address))
+    }
+
+    fn settle_children(&mut self) {
+        let Some(launch) = &self.launch else { return };
+        let wanted: BTreeSet<_> = self.ports.bound().keys().map(|(gateway, _)| gateway.clone()).collect();
+        self.running.retain(|gateway, stop| {
+            wanted.contains(gateway) || {
+                stop.cancel();
+                false
+            }
+        });
+        for gateway in wanted {
+            self.running.entry(gateway.clone()).or_insert_with(|| {
+                let stop = self.stop.child_token();
+                self.children.spawn(envoy::keep(launch.clone(), gateway, stop.clone()));
+                stop
+            });
+        }
+    }
+
+    fn count(&self, engine: &Engine) {
+        let gateways: BTreeSet<_> = self.ports.bound().keys().map(|(gateway, _)| gateway.clone()).collect();
+        let served = gateways.into_iter().map(|gateway| {
+            let (ready, proxies) = engine.state().fleet.count(&gateway);
+            let snapshot = latest(&self.snapshots, &gateway);
+            let served = Served {
+                ports: self.bound(&gateway).collect(),
+                proxies,
+                ready,
+                revision: snapshot.as_ref().map_or(0, |snapshot| snapshot.revision()),
+                resources: snapshot
+                    .as_ref()
+                    .map_or(0, |snapshot| ResourceType::ALL.into_iter().map(|kind| snapshot.iter(kind).count()).sum()),
+            };
+            (gateway, served)
+        });
+        let served = served.collect();
+        on(&self.board, |board| board.set_gateways(served));
+    }
+}
+
+/// The ports that Gateways of our classes listen on, through their own listeners and those of ListenerSets.
+fn wanted(engine: &Engine) -> BTreeSet<Slot> {
+    let world = &engine.state().world;
+    let is_ours = |class: &str| {
+        let class = world.all::<GatewayClass>().get(&NsName::cluster(class));
+        class.is_some_and(|class| class.spec.controller_name == world.settings.controller)
+    };
+    let gateways = world.all::<Gateway>();
+    let ours: BTreeSet<_> =
+        gateways.iter().filter(|(_, gateway)| is_ours(&gateway.spec.gateway_class_name)).map(|(key, _)| key).collect();
+    let own = ours.iter().filter_map(|key| gateways.get(*key)).flat_map(|gateway| {
+        gateway.spec.listeners.iter().map(|listener| (gateway.metadata.key.clone(), listener.port))
+    });
+    let sets = world
+        .all::<ListenerSet>()
+        .values()
+        .filter_map(|set| Some((set.gateway().filter(|key| ours.contains(key))?, set)));
+    let added =
+        sets.flat_map(|(gateway, set)| set.spec.listeners.iter().map(move |listener| (gateway.clone(), listener.port)));
+    own.chain(added).collect()
+}
+
+/// What `/config` shows: every resource of every Gateway, secrets hidden.
+pub(crate) fn config(snapshots: &SharedSnapshots) -> Value {
+    // A copy, so that the engine's task never waits for the making of a page.
+    let snapshots = snapshots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let gateway = |snapshot: &Snapshot| {
+        let kinds = ResourceType::ALL.into_iter().map(|kind| {
+            let resources =
+                snapshot.iter(kind).map(|resource| (resource.id.name.to_string(), sluice_envoy::json::view(resource)));
+            (kind.to_string(), Value::Object(resources.collect()))
+        });
+        Value::Object(kinds.collect())
+    };
+    Value::Object(snapshots.iter().map(|(name, snapshot)| (name.to_string(), gateway(snapshot))).collect())
+}
