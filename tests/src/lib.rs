@@ -7,4 +7,10 @@
 //! It must not know what is expected of them.
 
 pub mod api_server;
+pub mod calls;
+pub mod echoes;
 pub mod golden;
+pub mod local;
+pub mod manifests;
+pub mod stage;
+pub mod wire;
