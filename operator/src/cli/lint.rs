@@ -1,5 +1,7 @@
 //! `sluice lint`
 
+mod traps;
+
 use super::offline::{Evaluation, Sources, evaluate, place};
 use crate::local::finding::Severity;
 use serde_json::Value;
@@ -31,6 +33,9 @@ fn problems(evaluation: &Evaluation) -> Vec<String> {
     for (object, status) in statuses {
         let place = place(&evaluation.store, object);
         problems.extend(failures(status).into_iter().map(|failure| format!("{place}: {failure}")));
+    }
+    for (object, words) in traps::all(&evaluation.engine.state().world) {
+        problems.push(format!("{}: {words}", place(&evaluation.store, &object)));
     }
     problems
 }

@@ -21,7 +21,7 @@ use chrono::Utc;
 use serde_json::Value;
 use sluice_core::{
     author::Issue,
-    key::{Kind, NsName},
+    key::{Kind, NsName, Ref},
     world::{
         Change, Object,
         gateway::{Gateway, GatewayClass, ListenerSet},
@@ -73,6 +73,8 @@ pub(crate) struct Operator {
     pub(crate) stop: CancellationToken,
     /// A child for each Gateway.
     pub(crate) running: BTreeMap<NsName, CancellationToken>,
+    /// Not yet on the board.
+    pub(crate) statuses: BTreeMap<Ref, Value>,
     /// Made here, by `namespace/name`.
     pub(crate) issued: BTreeMap<String, Value>,
     /// The newest of each Gateway.
@@ -95,10 +97,13 @@ impl Carry for Operator {
             self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone(), snapshot.clone());
         }
         let mut next: Vec<_> = effects.issues.iter().filter_map(|issue| self.issue(issue, engine)).collect();
-        self.show(&effects);
+        self.show(effects);
         next.extend(self.settle_ports(engine));
         self.settle_children();
         self.count(engine);
+        if next.is_empty() {
+            self.show_statuses();
+        }
         next
     }
 }
@@ -130,19 +135,25 @@ impl Operator {
         }
     }
 
-    fn show(&self, effects: &Effects) {
-        let turns = on(&self.board, |board| {
-            for apply in &effects.applies {
+    fn show(&mut self, effects: Effects) {
+        on(&self.board, |board| {
+            for apply in effects.applies {
+                let reference = apply.reference().clone();
                 let value = match apply {
-                    Apply::Put { value, .. } => Some(value.clone()),
+                    Apply::Put { value, .. } => Some(value),
                     Apply::Remove { .. } => None,
                 };
-                board.set_generated(apply.reference(), value);
+                board.set_generated(&reference, value);
             }
-            let statuses = effects.statuses.iter();
-            statuses
-                .flat_map(|update| board.set_status(&update.target, update.status.clone(), Utc::now()))
-                .collect::<Vec<_>>()
+        });
+        self.statuses.extend(effects.statuses.into_iter().map(|update| (update.target, update.status)));
+    }
+
+    /// What is true only until the inputs that this made known are heard is not shown.
+    fn show_statuses(&mut self) {
+        let statuses = std::mem::take(&mut self.statuses).into_iter();
+        let turns: Vec<_> = on(&self.board, |board| {
+            statuses.flat_map(|(object, status)| board.set_status(&object, status, Utc::now())).collect()
         });
         turns.iter().for_each(|turn| tracing::info!("{turn}"));
     }

@@ -171,6 +171,7 @@ impl Shell {
             children: JoinSet::new(),
             stop,
             running: BTreeMap::new(),
+            statuses: BTreeMap::new(),
             issued,
             snapshots: self.snapshots.clone(),
         }

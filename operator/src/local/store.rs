@@ -111,7 +111,7 @@ impl Store {
         self.forget_identities();
         findings.extend(self.endpoints.advice(&self.values(), &|reference| self.place(reference).cloned()));
         findings.sort();
-        Update { changes: self.replace(&mut findings, now), findings }
+        Update { changes: self.replace(&mut findings), findings }
     }
 
     /// The documents in the order of files, and the files whose objects may be missing from them.
@@ -178,30 +178,34 @@ impl Store {
     }
 
     /// Makes the written objects, and those that go without saying, the current ones.
-    fn replace(&mut self, findings: &mut Vec<Finding>, now: DateTime<Utc>) -> Vec<Change> {
-        let mut next: BTreeMap<_, _> =
-            self.written.iter().map(|(reference, kept)| (reference.clone(), kept.value.clone())).collect();
-        for (reference, mut value) in self.endpoints.slices(&self.values()).into_iter().chain(standing(&next)) {
-            Identity::next(None, &value, DateTime::UNIX_EPOCH.min(now)).stamp(&reference, &mut value);
-            next.entry(reference).or_insert(value);
-        }
-        next.iter_mut()
-            .filter(|(reference, _)| reference.kind == Kind::Namespace)
-            .for_each(|(reference, value)| label_with_name(reference, value));
-        let changed = next.iter().filter(|(reference, value)| self.current.get(*reference) != Some(*value));
+    fn replace(&mut self, findings: &mut Vec<Finding>) -> Vec<Change> {
+        let next = self.compose();
         let mut changes = Vec::new();
-        for (reference, value) in changed {
+        for (reference, value) in next.iter().filter(|(reference, value)| self.current.get(*reference) != Some(*value)) {
             match Object::decode(reference.kind, value.clone()) {
                 Ok(object) => changes.push(Change::Upsert(object)),
-                Err(error) => {
-                    findings.extend(self.place(reference).map(|place| Finding::error(place.clone(), error.to_string())))
-                }
+                // Admission has decoded what was written, so this is one of the others.
+                Err(error) => findings.extend(
+                    self.place(reference).map(|place| Finding::error(place.clone(), error.to_string())),
+                ),
             }
         }
         let gone = self.current.keys().filter(|reference| !next.contains_key(*reference));
         changes.extend(gone.cloned().map(Change::Delete));
         self.current = next;
         changes
+    }
+
+    fn compose(&self) -> BTreeMap<Ref, Value> {
+        let written = self.written.iter();
+        let mut all: BTreeMap<_, _> = written.map(|(reference, kept)| (reference.clone(), kept.value.clone())).collect();
+        for (reference, value) in self.endpoints.slices(&self.values()).into_iter().chain(standing(&all)) {
+            all.entry(reference).or_insert(value);
+        }
+        for (reference, value) in all.iter_mut().filter(|(reference, _)| reference.kind == Kind::Namespace) {
+            label_with_name(reference, value);
+        }
+        all
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Must not know: what is logged.
 
+use std::io::{self, IsTerminal};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// Starts logging. `filter` is in the form of `RUST_LOG`, such as `info,sluice=debug`.
@@ -11,5 +12,6 @@ where
 {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Fails only when logging has started already, and then it is started.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer).try_init();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer);
+    let _ = lines.with_ansi(io::stderr().is_terminal()).try_init();
 }

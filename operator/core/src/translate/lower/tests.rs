@@ -4,7 +4,7 @@ use crate::{
     ir::{Action, Forward, PathMatcher, Route, Upstream, ValueTest},
     key::{Kind, NsName, Ref},
     status::{
-        Delivery, Verdict as _,
+        Delivery, Reason as _,
         route::{Accepted, Finding, Problem, Standing, project},
     },
     translate::{AttachmentPolicy, Lowered, Offer, Surface},
@@ -108,7 +108,7 @@ fn forward(lowered: &Lowered) -> &Forward {
 fn refusal(lowered: &Lowered) -> (&'static str, String) {
     let problem = lowered.attachments[0].refusal.as_ref().expect("a refusal");
     match problem.finding() {
-        Finding::Accepted(reason) => (reason.reason(), problem.to_string()),
+        Finding::Accepted(reason) => (reason.as_str(), problem.to_string()),
         other => panic!("{other:?}"),
     }
 }
@@ -116,7 +116,7 @@ fn refusal(lowered: &Lowered) -> (&'static str, String) {
 fn unresolved(lowered: &Lowered) -> (&'static str, String) {
     let problem = lowered.problems.first().expect("a problem");
     match problem.finding() {
-        Finding::ResolvedRefs(reason) => (reason.reason(), problem.to_string()),
+        Finding::ResolvedRefs(reason) => (reason.as_str(), problem.to_string()),
         other => panic!("{other:?}"),
     }
 }
@@ -606,5 +606,5 @@ fn a_route_that_lost_its_hostname_names_the_winner_and_still_resolves() {
     assert_eq!(reasons(&status), ["Accepted=False/NotAllowedByListeners", "ResolvedRefs=True/ResolvedRefs"]);
     let message = status["parents"][0]["conditions"][0]["message"].as_str().unwrap();
     assert!(message.starts_with("HTTPRoute default/web is older"), "{message}");
-    assert_eq!(Accepted::NotAllowedByListeners.reason(), "NotAllowedByListeners");
+    assert_eq!(Accepted::NotAllowedByListeners.as_str(), "NotAllowedByListeners");
 }
