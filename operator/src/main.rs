@@ -1,3 +1,16 @@
-//! The `sluice` binary.
+//! Sluice: gRPC services on Kubernetes from one resource.
+//!
+//! arguments → [`cli`] → local mode or an offline command
+//!
+//! **Invariant:** everything with effects is in this crate, and nothing here decides what routes mean.
+
+mod cli;
 mod local;
-fn main() {}
+mod runtime;
+mod serve;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

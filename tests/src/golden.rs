@@ -79,7 +79,7 @@ pub fn output(documents: Vec<Value>) -> anyhow::Result<String> {
 }
 
 fn start() -> DateTime<Utc> {
-    DateTime::from_timestamp(1_767_225_600, 0).unwrap_or_default()
+    DateTime::from_timestamp(1_798_761_600, 0).unwrap_or_default()
 }
 
 /// Every object is one second younger than the one before it.

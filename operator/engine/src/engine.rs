@@ -4,8 +4,8 @@ use crate::{
     claims::Claims,
     deps::{Deps, Task},
     dirty::{Dirty, Stage},
-    effects::{Effects, Event, Input, ProxyEvent},
-    stage::{Authors, Backends, Certificates, Gateways, Hosts, Routes, Statuses},
+    effects::{Effects, Input, ProxyEvent},
+    stage::{Authors, Backends, Certificates, Gateways, Hosts, Routes, Statuses, Trials},
     state::{Settings, State},
 };
 use chrono::{DateTime, Utc};
@@ -24,6 +24,9 @@ use std::{
 /// How often level 1 may answer to its own output in one step before the rest waits for the next one. Two rounds are the rule: what is
 /// authored, and what its statuses say.
 const ROUNDS: usize = 8;
+
+/// What is said of a resource that a proxy neither took nor refused.
+const STALLED: &str = "Envoy neither acknowledged nor refused it in time";
 
 /// How often each stage evaluated something, since the start.
 pub type Evaluations = BTreeMap<Stage, u64>;
@@ -44,6 +47,7 @@ pub struct Engine {
     pub(crate) backends: Backends,
     pub(crate) certificates: Certificates,
     pub(crate) statuses: Statuses,
+    pub(crate) trials: Trials,
     pub(crate) effects: Effects,
     evaluations: Evaluations,
 }
@@ -66,6 +70,7 @@ impl Engine {
             backends: Backends::default(),
             certificates: Certificates::default(),
             statuses: Statuses::default(),
+            trials: Trials::default(),
             effects: Effects::default(),
             evaluations: Evaluations::default(),
         }
@@ -141,13 +146,20 @@ impl Engine {
                 self.state.fleet.connected(&gateway, proxy);
                 Vec::new()
             }
-            ProxyEvent::Synced { gateway, proxy, revision } => self.state.fleet.synced(&gateway, proxy, revision),
+            ProxyEvent::Synced { gateway, proxy, revision } => {
+                let moved = self.state.fleet.synced(&gateway, proxy, revision);
+                self.advance_trials(&gateway);
+                moved
+            }
             ProxyEvent::Disconnected { gateway, proxy } => self.state.fleet.disconnected(&gateway, &proxy),
-            ProxyEvent::Refused { gateway, id, message, .. } => {
-                self.effects.events.push(Event::Refused { gateway, id, message });
+            ProxyEvent::Refused { gateway, id, version, message, .. } => {
+                self.refused(&gateway, &id, version, &message);
                 Vec::new()
             }
-            ProxyEvent::Stalled { .. } => Vec::new(),
+            ProxyEvent::Stalled { gateway, ids, .. } => {
+                ids.iter().for_each(|(id, version)| self.refused(&gateway, id, *version, STALLED));
+                Vec::new()
+            }
         };
         moved.into_iter().for_each(|object| self.dirty.mark(Task::Project(object)));
     }

@@ -110,7 +110,9 @@ impl Fleet {
 
     /// A proxy is gone. Returns the objects whose delivery moved.
     pub(crate) fn disconnected(&mut self, gateway: &NsName, proxy: &Text) -> Vec<Ref> {
-        self.squad(gateway).moved_by(|squad| drop(squad.proxies.remove(proxy)))
+        self.squad(gateway).moved_by(|squad| {
+            squad.proxies.remove(proxy);
+        })
     }
 
     /// A revision of the Gateway's snapshot is out.

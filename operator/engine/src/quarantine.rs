@@ -1,5 +1,240 @@
-//! What the proxies refused.
+//! What the proxies refused, and what they get instead.
+//!
+//! a route as lowered → the same with refused rules in their last good form, or answering UNAVAILABLE
+//!
+//! **Invariant:** a rule is known by its content: one that changed is a new one, and is tried.
+//! **Invariant:** a last good form is used only while every backend in it is still there and permitted.
+//! **Invariant:** a rule's calls never fall through to another rule because it was refused, unless what was refused may be its match.
+//!
+//! What one proxy refuses is withheld from all: they run the same Envoy. Knows nothing of how the culprit is found (see `stage::trial`).
+
+use crate::hash::fingerprint_of;
+use chrono::{DateTime, Utc};
+use sluice_core::{
+    ir::{self, Action, HeaderEdits, PathMatcher, ValueTest},
+    key::{Kind, NsName, Ref, Text},
+    status::Delivery,
+    translate::{Lowered, Ranked, grant},
+    world::{Reader, backend::Service},
+};
+use sluice_xds::{Id, Version};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// A rule of a route, by content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RuleKey {
+    pub(crate) route: Ref,
+    pub(crate) content: u64,
+}
+
+/// How sure it is that a rule is the culprit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// Withheld while others are tried.
+    Suspected,
+    /// Refused alone.
+    Condemned,
+}
+
+/// Why a rule is withheld, and what stands in for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) certainty: Certainty,
+    /// Envoy's words.
+    pub(crate) message: Text,
+    /// `rules[2] canary`.
+    pub(crate) label: Text,
+    /// What the proxies acknowledged last.
+    pub(crate) last_good: Option<Form>,
+}
+
+/// A form of a rule that proxies took.
+#[derive(Clone, Debug)]
+pub(crate) struct Form {
+    pub(crate) routes: Vec<Ranked>,
+    pub(crate) clusters: Vec<ir::Cluster>,
+}
 
 /// Refusals. Part of [`crate::State`], so that a recomputation from scratch sees them.
 #[derive(Clone, Debug, Default)]
-pub struct Quarantine {}
+pub struct Quarantine {
+    rules: BTreeMap<RuleKey, Refusal>,
+    /// Clusters by name, and until when they are not tried again.
+    clusters: BTreeMap<Text, DateTime<Utc>>,
+    resources: BTreeMap<(NsName, Id), (Version, Text)>,
+}
+
+/// The rules of a lowered route, in order.
+pub(crate) fn rules(lowered: &Lowered) -> Vec<(usize, Vec<Ranked>)> {
+    let mut rules: BTreeMap<usize, Vec<Ranked>> = BTreeMap::new();
+    for ranked in &lowered.routes {
+        rules.entry(ranked.route.origin.rule).or_default().push(ranked.clone());
+    }
+    rules.into_iter().collect()
+}
+
+/// The key of a rule.
+pub(crate) fn key(route: &Ref, rule: &[Ranked]) -> RuleKey {
+    let content: Vec<_> = rule.iter().map(|ranked| (ranked.rank, &ranked.route)).collect();
+    RuleKey { route: route.clone(), content: fingerprint_of(&content) }
+}
+
+impl Quarantine {
+    /// The refusals of a route's rules.
+    fn of<'q>(&'q self, route: &'q Ref) -> impl Iterator<Item = (&'q RuleKey, &'q Refusal)> {
+        let first = RuleKey { route: route.clone(), content: 0 };
+        self.rules.range(first..).take_while(move |(key, _)| key.route == *route)
+    }
+
+    /// The route as proxies may have it. Costs nothing for a route of which nothing was refused while no cluster is.
+    pub(crate) fn amend(&self, route: &Ref, mut lowered: Lowered, read: &Reader<'_>) -> Lowered {
+        if self.of(route).next().is_some() {
+            self.amend_rules(route, &mut lowered, read);
+        }
+        if !self.clusters.is_empty() {
+            self.shun(&mut lowered, read);
+        }
+        lowered
+    }
+
+    fn amend_rules(&self, route: &Ref, lowered: &mut Lowered, read: &Reader<'_>) {
+        let mut routes = Vec::new();
+        let mut clusters: BTreeSet<ir::Cluster> = lowered.clusters.drain(..).collect();
+        for (_, rule) in rules(lowered) {
+            match self.rules.get(&key(route, &rule)) {
+                None => routes.extend(rule),
+                Some(refusal) => match refusal.last_good.as_ref().filter(|form| form.is_permitted(route, read)) {
+                    Some(form) => {
+                        clusters.extend(form.clusters.iter().cloned());
+                        routes.extend(form.routes.iter().cloned());
+                    }
+                    None => routes.extend(rule.iter().filter_map(unavailable)),
+                },
+            }
+        }
+        lowered.routes = routes;
+        lowered.clusters = clusters.into_iter().collect();
+    }
+
+    fn shun(&self, lowered: &mut Lowered, read: &Reader<'_>) {
+        let shunned = |cluster: &Text| self.clusters.get(cluster).is_some_and(|until| !read.reached(*until));
+        for ranked in &mut lowered.routes {
+            if let Action::Forward(forward) = &ranked.route.action
+                && forward.shares.iter().any(|share| shunned(&share.cluster))
+            {
+                let mut route = (*ranked.route).clone();
+                route.action = without(forward, &shunned);
+                ranked.route = Arc::new(route);
+            }
+        }
+    }
+
+    /// Drops refusals of rules that the route does not have any more, and returns those of culprits.
+    pub(crate) fn keep_present(&mut self, route: &Ref, lowered: &Lowered) -> Vec<Refusal> {
+        let present: BTreeSet<RuleKey> = rules(lowered).iter().map(|(_, rule)| key(route, rule)).collect();
+        let gone: Vec<RuleKey> = self.of(route).map(|(key, _)| key.clone()).filter(|key| !present.contains(key)).collect();
+        let dropped = gone.iter().filter_map(|key| self.rules.remove(key));
+        dropped.filter(|refusal| refusal.certainty == Certainty::Condemned).collect()
+    }
+
+    /// Whether anything of a route is withheld.
+    pub(crate) fn has(&self, route: &Ref) -> bool {
+        self.of(route).next().is_some()
+    }
+
+    /// Whether a rule is withheld.
+    pub(crate) fn withholds(&self, key: &RuleKey) -> bool {
+        self.rules.contains_key(key)
+    }
+
+    /// Withholds a rule, or becomes sure of one.
+    pub(crate) fn withhold(&mut self, key: RuleKey, refusal: Refusal) {
+        self.rules.insert(key, refusal);
+    }
+
+    /// Tries a rule again.
+    pub(crate) fn release(&mut self, key: &RuleKey) -> Option<Refusal> {
+        self.rules.remove(key)
+    }
+
+    /// Keeps a cluster from the proxies until an instant.
+    pub(crate) fn shun_cluster(&mut self, cluster: Text, until: DateTime<Utc>) {
+        self.clusters.insert(cluster, until);
+    }
+
+    /// Notes a refused resource that has no rules.
+    pub(crate) fn refuse(&mut self, gateway: &NsName, id: Id, version: Version, message: Text) {
+        self.resources.insert((gateway.clone(), id), (version, message));
+    }
+
+    /// Forgets the refusal of a resource that has moved on.
+    pub(crate) fn moved(&mut self, gateway: &NsName, id: &Id) {
+        self.resources.remove(&(gateway.clone(), id.clone()));
+    }
+
+    /// Whether no resource without rules is refused: spares the search.
+    pub(crate) fn has_no_resources(&self) -> bool {
+        self.resources.is_empty()
+    }
+
+    /// What is said of an object because of a refusal, if anything.
+    pub(crate) fn verdict(&self, gateway: &NsName, object: &Ref) -> Option<Delivery> {
+        if object.kind.is_route() {
+            return self.rule_verdict(object);
+        }
+        let refused = self.resources.iter().find(|((of, _), _)| of == gateway && object.kind == Kind::Gateway);
+        refused.map(|(_, (_, message))| Delivery::Rejected { message: message.clone(), rule: None, last_good: true })
+    }
+
+    fn rule_verdict(&self, route: &Ref) -> Option<Delivery> {
+        let condemned = self.of(route).map(|(_, refusal)| refusal).find(|refusal| refusal.certainty == Certainty::Condemned);
+        let rejected = condemned.map(|refusal| Delivery::Rejected {
+            message: refusal.message.clone(),
+            rule: Some(refusal.label.clone()),
+            last_good: refusal.last_good.is_some(),
+        });
+        let suspected = || Delivery::Pending("the proxies refused a change; its rules are tried one after the other".into());
+        rejected.or_else(|| self.has(route).then(suspected))
+    }
+}
+
+impl Form {
+    /// Whether every backend is still there, with its port, and may be referred to.
+    fn is_permitted(&self, route: &Ref, read: &Reader<'_>) -> bool {
+        self.clusters.iter().all(|cluster| {
+            let target = Ref::new(Kind::Service, cluster.service.clone());
+            let service = read.get::<Service>(&cluster.service);
+            grant::permits(route.kind, &route.key.namespace, &target, read)
+                && service.is_some_and(|service| service.spec.ports.iter().any(|port| port.port == cluster.port))
+        })
+    }
+}
+
+/// The same match, answering UNAVAILABLE; nothing if the match has an expression, which may be what was refused.
+fn unavailable(ranked: &Ranked) -> Option<Ranked> {
+    let matcher = &ranked.route.matcher;
+    let values = matcher.headers.iter().chain(&matcher.query);
+    let plain = !matches!(matcher.path, PathMatcher::Regex(_))
+        && values.into_iter().all(|value| !matches!(value.value, ValueTest::Regex(_)));
+    plain.then(|| {
+        let mut route = (*ranked.route).clone();
+        route.action = Action::Unavailable("the proxies refused this rule".into());
+        (route.request_headers, route.response_headers) = (HeaderEdits::default(), HeaderEdits::default());
+        Ranked { rank: ranked.rank, route: Arc::new(route) }
+    })
+}
+
+/// The weights of refused clusters answer UNAVAILABLE.
+fn without(forward: &ir::Forward, shunned: &dyn Fn(&Text) -> bool) -> Action {
+    let (gone, shares): (Vec<ir::Share>, Vec<ir::Share>) =
+        forward.shares.iter().cloned().partition(|share| shunned(&share.cluster));
+    if shares.is_empty() {
+        return Action::Unavailable("the proxies refused the backends of this rule".into());
+    }
+    let lost: u32 = gone.iter().map(|share| share.weight).sum();
+    let mirrors = forward.mirrors.iter().filter(|mirror| !shunned(&mirror.cluster)).cloned().collect();
+    Action::Forward(ir::Forward { shares, unavailable: forward.unavailable.saturating_add(lost), mirrors })
+}

@@ -7,8 +7,9 @@
 //! Costs O(world), and O(routes²) for conflicts between kinds: for tests and for offline commands.
 
 use crate::state::State;
+use sluice_api::{GrpcPolicySpec, GrpcServiceSpec, grpcservice::ObjectState};
 use sluice_core::{
-    author,
+    author::{self, Desired, Progress},
     hostname::Hostname,
     ir::{self, Fallback},
     key::{Kind, NsName, Ref, Text},
@@ -68,14 +69,18 @@ impl<'s> View<'s> {
         let surfaces = plans.values().flat_map(|plan| plan.surfaces.iter().cloned()).collect();
         let mut view = Self { state, surfaces, plans, lowered: BTreeMap::new(), claims: BTreeMap::new() };
         let routes = state.world.routes().keys();
-        view.lowered =
-            routes.filter_map(|route| Some((route.clone(), Arc::new(lower::lower(route, &view.read())?)))).collect();
+        view.lowered = routes.filter_map(|route| Some((route.clone(), Arc::new(view.lower(route)?)))).collect();
         view.claims = view.all_claims();
         view
     }
 
     fn read(&self) -> Reader<'_> {
         Reader::new(&self.state.world, &self.surfaces)
+    }
+
+    fn lower(&self, route: &Ref) -> Option<Lowered> {
+        let read = self.read();
+        lower::lower(route, &read).map(|lowered| self.state.quarantine.amend(route, lowered, &read))
     }
 
     fn all_claims(&self) -> BTreeMap<ListenerId, Vec<Claim>> {
@@ -176,7 +181,7 @@ impl<'s> View<'s> {
     }
 
     fn desired(&self) -> BTreeMap<Ref, serde_json::Value> {
-        let services = self.state.world.all::<Own<sluice_api::GrpcServiceSpec>>().keys();
+        let services = self.state.world.all::<Own<GrpcServiceSpec>>().keys();
         let authored = services.filter_map(|service| author::author(service, &self.read()));
         let objects = authored.flat_map(|authored| authored.objects).filter(|desired| desired.foreign.is_none());
         objects.map(|desired| (desired.reference, desired.value)).collect()
@@ -190,18 +195,38 @@ impl<'s> View<'s> {
             let status = status::class::project(class, &self.read())?;
             Some((Ref::new(Kind::GatewayClass, class.clone()), serde_json::to_value(status).ok()?))
         });
-        routes.chain(classes).chain(self.plans.values().flat_map(|plan| self.statuses_of(plan))).collect()
+        let policies = self.state.world.all::<Own<GrpcPolicySpec>>().keys();
+        let policies = policies.filter_map(|policy| {
+            let status = status::policy::project(policy, &self.read())?;
+            Some((Ref::new(Kind::GrpcPolicy, policy.clone()), serde_json::to_value(status).ok()?))
+        });
+        let services = self.state.world.all::<Own<GrpcServiceSpec>>().keys();
+        let services = services.filter_map(|service| {
+            Some((Ref::new(Kind::GrpcService, service.clone()), self.service_status(service)?))
+        });
+        let own = policies.chain(services);
+        routes.chain(classes).chain(own).chain(self.plans.values().flat_map(|plan| self.statuses_of(plan))).collect()
+    }
+
+    fn service_status(&self, service: &NsName) -> Option<serde_json::Value> {
+        let authored = author::author(service, &self.read())?;
+        let state = |desired: &Desired| match self.state.world.contains(&desired.reference) {
+            true => ObjectState::Applied,
+            false => ObjectState::Pending,
+        };
+        let progress = Progress { state: &state, served: self.state.served.get(service).copied() };
+        serde_json::to_value(author::status(service, &authored, progress, &self.read())?).ok()
     }
 
     fn statuses_of(&self, plan: &Plan) -> Vec<(Ref, serde_json::Value)> {
         let attached = |listener: &ListenerId| self.attached(listener);
         let gateway = Ref::new(Kind::Gateway, plan.gateway.clone());
-        let delivery = self.state.fleet.delivery(&plan.gateway, &gateway);
+        let delivery = self.state.delivery(&plan.gateway, &gateway);
         let read = self.read();
         let status = status::gateway::project(&plan.report, &attached, &delivery, read.addresses(&plan.gateway));
         let sets = plan.report.sets.iter().map(|report| {
             let set = Ref::new(Kind::ListenerSet, report.set.clone());
-            let delivery = self.state.fleet.delivery(&plan.gateway, &set);
+            let delivery = self.state.delivery(&plan.gateway, &set);
             (set, serde_json::to_value(status::listener_set::project(report, &attached, &delivery)))
         });
         let all = sets.chain([(gateway, serde_json::to_value(status))]);
@@ -221,6 +246,6 @@ impl<'s> View<'s> {
         let listeners: BTreeSet<&ListenerId> = attachment.bindings.iter().map(|binding| &binding.listener).collect();
         let winners: Option<Vec<Ref>> = listeners.into_iter().map(|listener| self.winner(listener, route)).collect();
         let lost_to = winners.and_then(|winners| winners.into_iter().next());
-        Standing { lost_to, delivery: self.state.fleet.delivery(&attachment.gateway, route) }
+        Standing { lost_to, delivery: self.state.delivery(&attachment.gateway, route) }
     }
 }

@@ -13,6 +13,7 @@ mod gateway;
 mod host;
 mod route;
 mod status;
+mod trial;
 
 pub(crate) use author::Authors;
 pub(crate) use backend::{Backends, Certificates};
@@ -20,3 +21,4 @@ pub(crate) use gateway::Gateways;
 pub(crate) use host::{Hosts, named};
 pub(crate) use route::Routes;
 pub(crate) use status::Statuses;
+pub(crate) use trial::Trials;

@@ -3,10 +3,11 @@
 use crate::{fleet::Fleet, quarantine::Quarantine};
 use chrono::{DateTime, TimeDelta, Utc};
 use sluice_core::{
-    key::NsName,
+    key::{NsName, Ref},
+    status::Delivery,
     world::{self, World},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What is decided where the process is started.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ pub struct State {
     /// The proxies, and what they acknowledged.
     pub fleet: Fleet,
     /// What the proxies refused.
-    pub quarantine: Quarantine,
+    pub quarantine: Arc<Quarantine>,
     /// The generation of each GrpcService by which callers were answered last.
     pub served: BTreeMap<NsName, i64>,
     /// Whether this process writes.
@@ -43,6 +44,11 @@ pub struct State {
 }
 
 impl State {
+    /// How far an object has come on its way to the proxies of a Gateway.
+    pub(crate) fn delivery(&self, gateway: &NsName, object: &Ref) -> Delivery {
+        self.quarantine.verdict(gateway, object).unwrap_or_else(|| self.fleet.delivery(gateway, object))
+    }
+
     /// Whether statuses are still held back.
     pub(crate) fn is_in_grace(&self) -> bool {
         self.grace_until.is_none_or(|until| self.world.now < until) && !self.fleet.is_complete()

@@ -62,7 +62,10 @@ impl fmt::Display for Turn {
 impl Board {
     /// Takes the objects of the manifests and what is wrong with these.
     pub(crate) fn set_manifests(&mut self, objects: &BTreeMap<Ref, Value>, findings: Vec<Finding>) {
-        self.objects = objects.iter().map(|(reference, value)| (reference.clone(), without_secrets(reference, value.clone()))).collect();
+        self.objects = objects
+            .iter()
+            .map(|(reference, value)| (reference.clone(), without_secrets(reference, value.clone())))
+            .collect();
         self.findings = findings;
         self.loaded = true;
     }
@@ -81,7 +84,13 @@ impl Board {
         let mut turns = Vec::new();
         stamp(&mut status, before, &json!(now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)), &mut |condition| {
             let text = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            turns.push(Turn { object: reference.clone(), kind: text("type"), status: text("status"), reason: text("reason"), message: text("message") });
+            turns.push(Turn {
+                object: reference.clone(),
+                kind: text("type"),
+                status: text("status"),
+                reason: text("reason"),
+                message: text("message"),
+            });
         });
         self.statuses.insert(reference.clone(), status);
         turns
@@ -100,11 +109,6 @@ impl Board {
     /// Whether every Gateway is served by a proxy that has its configuration.
     pub(crate) fn is_ready(&self) -> bool {
         self.loaded && !self.ending && self.gateways.values().all(|gateway| gateway.ready > 0)
-    }
-
-    /// How many findings there are.
-    pub(crate) fn findings(&self) -> &[Finding] {
-        &self.findings
     }
 
     /// Everything, as JSON.
@@ -140,7 +144,11 @@ fn stamp(new: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnM
         Value::Object(fields) => {
             for (name, field) in fields {
                 let old = old.and_then(|old| old.get(name));
-                if name == "conditions" { stamp_conditions(field, old, now, turned) } else { stamp(field, old, now, turned) }
+                if name == "conditions" {
+                    stamp_conditions(field, old, now, turned)
+                } else {
+                    stamp(field, old, now, turned)
+                }
             }
         }
         Value::Array(items) => {
@@ -157,7 +165,11 @@ fn stamp_conditions(conditions: &mut Value, old: Option<&Value>, now: &Value, tu
     for condition in conditions.as_array_mut().into_iter().flatten() {
         let before = old.iter().find(|before| before.get("type") == condition.get("type"));
         let same = |name: &str| before.is_some_and(|before| before.get(name) == condition.get(name));
-        let time = before.filter(|_| same("status")).and_then(|before| before.get("lastTransitionTime")).unwrap_or(now).clone();
+        let time = before
+            .filter(|_| same("status"))
+            .and_then(|before| before.get("lastTransitionTime"))
+            .unwrap_or(now)
+            .clone();
         if !(same("status") && same("reason") && same("message")) {
             turned(condition);
         }
@@ -199,7 +211,10 @@ mod tests {
         let mut board = Board::default();
         assert!(!board.is_ready(), "nothing was read yet");
         let secret = Ref::new(Kind::Secret, NsName::new("a", "s"));
-        board.set_manifests(&BTreeMap::from([(secret, json!({"kind": "Secret", "data": {"tls.key": "a2V5"}}))]), Vec::new());
+        board.set_manifests(
+            &BTreeMap::from([(secret, json!({"kind": "Secret", "data": {"tls.key": "a2V5"}}))]),
+            Vec::new(),
+        );
         assert!(!board.view().to_string().contains("a2V5"));
         assert!(board.is_ready());
         board.set_gateways(BTreeMap::from([(NsName::new("a", "g"), Served::default())]));

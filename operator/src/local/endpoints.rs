@@ -36,7 +36,9 @@ impl FromStr for Override {
         let (service, addresses) = text.split_once('=').ok_or_else(|| malformed(format!("{text:?} has no '='")))?;
         let (namespace, name) = service.split_once('/').unwrap_or(("default", service));
         let addresses = addresses.split(',').filter(|address| !address.is_empty());
-        let parsed = addresses.map(|address| address.parse().map_err(|_| malformed(format!("{address:?} is not an IP address with a port"))));
+        let parsed = addresses.map(|address| {
+            address.parse().map_err(|_| malformed(format!("{address:?} is not an IP address with a port")))
+        });
         Ok(Self { service: NsName::new(namespace, name), addresses: parsed.collect::<Result<_, _>>()? })
     }
 }
@@ -70,11 +72,16 @@ impl Endpoints {
     }
 
     /// What to write for Services that have no endpoints.
-    pub(crate) fn advice(&self, objects: &BTreeMap<Ref, &Value>, place: &dyn Fn(&Ref) -> Option<Place>) -> Vec<Finding> {
+    pub(crate) fn advice(
+        &self,
+        objects: &BTreeMap<Ref, &Value>,
+        place: &dyn Fn(&Ref) -> Option<Place>,
+    ) -> Vec<Finding> {
         let sliced: BTreeSet<_> = objects.iter().filter_map(|(reference, value)| served(reference, value)).collect();
         let services = objects.keys().filter(|reference| reference.kind == Kind::Service);
         let without = services.filter(|service| !self.0.contains_key(&service.key) && !sliced.contains(&service.key));
-        let advice = without.filter_map(|service| Some(Finding::new(Severity::Warning, place(service)?, words(&service.key))));
+        let advice =
+            without.filter_map(|service| Some(Finding::new(Severity::Warning, place(service)?, words(&service.key))));
         advice.collect()
     }
 }
@@ -101,10 +108,16 @@ fn port_names(service: Option<&Value>) -> Vec<String> {
     ports.map_or_else(|| vec![String::new()], |ports| ports.iter().map(name).collect())
 }
 
-fn slice<'a>(service: &NsName, port: u16, names: &[String], addresses: impl Iterator<Item = &'a SocketAddr>) -> (Ref, Value) {
+fn slice<'a>(
+    service: &NsName,
+    port: u16,
+    names: &[String],
+    addresses: impl Iterator<Item = &'a SocketAddr>,
+) -> (Ref, Value) {
     let addresses: Vec<_> = addresses.map(SocketAddr::ip).collect();
     let family = if addresses.iter().all(std::net::IpAddr::is_ipv4) { "IPv4" } else { "IPv6" };
-    let reference = Ref::new(Kind::EndpointSlice, NsName::new(service.namespace.clone(), format!("{}-{port}", service.name)));
+    let reference =
+        Ref::new(Kind::EndpointSlice, NsName::new(service.namespace.clone(), format!("{}-{port}", service.name)));
     let value = json!({
         "apiVersion": Kind::EndpointSlice.api_version(),
         "kind": Kind::EndpointSlice.name(),
@@ -126,7 +139,11 @@ mod tests {
 
     #[test]
     fn an_argument_that_does_not_parse_says_what_to_write() {
-        for (text, expected) in [("echo", "no '='"), ("a/b=localhost:1", "\"localhost:1\" is not an IP address with a port"), ("a/b=127.0.0.1", "not an IP")] {
+        for (text, expected) in [
+            ("echo", "no '='"),
+            ("a/b=localhost:1", "\"localhost:1\" is not an IP address with a port"),
+            ("a/b=127.0.0.1", "not an IP"),
+        ] {
             let error = text.parse::<Override>().unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains("default/echo=127.0.0.1:9000"), "{error}");
         }

@@ -61,7 +61,8 @@ pub(crate) fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(path) = named {
         return path.canonicalize().with_context(|| format!("--envoy {}: no such file", path.display()));
     }
-    let in_path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).map(|directory| directory.join("envoy"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let in_path = env::split_paths(&path).map(|directory| directory.join("envoy"));
     let found = in_path.chain(cached()).find(|path| path.is_file());
     found.context("there is no Envoy: name one by --envoy PATH, put one into PATH, or run hack/fetch envoy")
 }
@@ -105,7 +106,10 @@ async fn run(launch: &Launch, gateway: &NsName, stop: &CancellationToken) -> any
         max_connections: MAX_CONNECTIONS,
     };
     launch.state.save(&files.bootstrap_name, &bootstrap::render(&bootstrap)).context("writing the bootstrap")?;
-    let mut child = files.command(&launch.binary, launch.drain).spawn().with_context(|| format!("starting {}", launch.binary.display()))?;
+    let mut child = files
+        .command(&launch.binary, launch.drain)
+        .spawn()
+        .with_context(|| format!("starting {}", launch.binary.display()))?;
     forward(child.stderr.take(), gateway);
     tracing::info!(%gateway, pid = child.id(), "Envoy started");
     tokio::select! {
@@ -168,7 +172,8 @@ impl Files {
 
 /// `setpriv` of util-linux asks the kernel to end the child with us, however we end. Without it, [`Files::end_leftover`] has to do.
 fn dying_with_us(binary: &Path) -> Command {
-    let found = env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|directory| directory.join("setpriv").is_file());
+    let found =
+        env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|directory| directory.join("setpriv").is_file());
     if !found {
         return Command::new(binary);
     }
@@ -206,7 +211,8 @@ async fn end(child: &mut Child, files: &Files, drain: Duration) {
 async fn idle(address: SocketAddr) {
     let path = "/stats?filter=%5Ehttp%5C..*downstream_rq_active%24";
     while let Ok(stats) = client::request(Method::GET, address, path).await {
-        let counts = stats.lines().filter(|line| !line.starts_with("http.admin.")).filter_map(|line| line.rsplit(' ').next());
+        let counts =
+            stats.lines().filter(|line| !line.starts_with("http.admin.")).filter_map(|line| line.rsplit(' ').next());
         if counts.filter_map(|count| count.parse::<u64>().ok()).sum::<u64>() == 0 {
             return;
         }

@@ -103,7 +103,10 @@ impl Watch {
         for path in paths {
             let (directory, mode) = match path.is_dir() {
                 true => (path.as_path(), RecursiveMode::Recursive),
-                false => (path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")), RecursiveMode::NonRecursive),
+                false => (
+                    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+                    RecursiveMode::NonRecursive,
+                ),
             };
             watcher.watch(directory, mode)?;
         }

@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn a_generation_counts_changes_of_the_specification_alone() {
         let first = Identity::next(None, &json!({"metadata": {}, "spec": 1}), at(5));
-        let relabelled = Identity::next(Some(&first), &json!({"metadata": {"labels": {}}, "status": 3, "spec": 1}), at(6));
+        let relabelled =
+            Identity::next(Some(&first), &json!({"metadata": {"labels": {}}, "status": 3, "spec": 1}), at(6));
         let edited = Identity::next(Some(&relabelled), &json!({"metadata": {}, "spec": 2}), at(7));
         assert_eq!((first.generation, relabelled.generation, edited.generation), (1, 1, 2));
         assert_eq!(edited.created, DateTime::from_timestamp(5, 0).unwrap());

@@ -87,9 +87,8 @@ fn is_separator(line: &str) -> bool {
 
 fn read_part(file: &Arc<str>, offset: usize, part: &str) -> Result<Vec<Document>, Finding> {
     let place = |line: usize| Place { file: file.clone(), line: offset + line };
-    let roots = MarkedYaml::load_from_str(part).map_err(|error| {
-        Finding::error(place(error.marker().line()), format!("not valid YAML: {}", error.info()))
-    })?;
+    let roots = MarkedYaml::load_from_str(part)
+        .map_err(|error| Finding::error(place(error.marker().line()), format!("not valid YAML: {}", error.info())))?;
     let mut documents = Vec::new();
     for root in &roots {
         let mut reading = Reading { offset, lines: Lines::new() };
@@ -238,7 +237,8 @@ mod tests {
 
     #[test]
     fn json_reads_like_yaml() {
-        let manifest = read("{\n\t\"kind\": \"A\",\n\t\"spec\": {\"port\": 1, \"ratio\": 0.5, \"on\": true, \"none\": null}\n}\n");
+        let manifest =
+            read("{\n\t\"kind\": \"A\",\n\t\"spec\": {\"port\": 1, \"ratio\": 0.5, \"on\": true, \"none\": null}\n}\n");
         assert_eq!(manifest.findings, []);
         let expected = json!({"kind": "A", "spec": {"port": 1, "ratio": 0.5, "on": true, "none": null}});
         assert_eq!(manifest.documents[0].value, expected);
@@ -247,7 +247,13 @@ mod tests {
 
     #[test]
     fn hostile_text_is_refused_without_a_crash() {
-        for text in ["[".repeat(100_000), format!("a: {}1{}", "[".repeat(200), "]".repeat(200)), "- 1".to_owned(), "? [a]\n: 1".to_owned(), "a: 1\na: 2".to_owned()] {
+        for text in [
+            "[".repeat(100_000),
+            format!("a: {}1{}", "[".repeat(200), "]".repeat(200)),
+            "- 1".to_owned(),
+            "? [a]\n: 1".to_owned(),
+            "a: 1\na: 2".to_owned(),
+        ] {
             let manifest = read(&text);
             assert_eq!(manifest.documents, [], "{}", &text[..3]);
             assert_eq!(manifest.findings.len(), 1, "{}", &text[..3]);

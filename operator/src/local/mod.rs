@@ -1,10 +1,22 @@
 //! Local mode: manifests on disk instead of an API server, Envoy as a child instead of a Deployment.
-#![allow(dead_code)]
-pub(crate) mod admission;
+//!
+//! files → `store` (admission, identities) → the runtime's inputs; its effects → `operate` → ports, proxies, board
+//!
+//! **Invariant:** the engine cannot tell local mode from a cluster: it gets the objects that an API server would have stored.
+//!
+//! It must not know what objects mean beyond their schemas.
+
+mod admission;
+mod board;
+pub(crate) mod client;
 pub(crate) mod endpoints;
+mod envoy;
 pub(crate) mod files;
 pub(crate) mod finding;
-pub(crate) mod identity;
-pub(crate) mod manifest;
-pub(crate) mod state;
+mod identity;
+mod manifest;
+mod operate;
+pub(crate) mod ports;
+pub(crate) mod run;
+mod state;
 pub(crate) mod store;

@@ -20,12 +20,11 @@ use crate::{
 use chrono::Utc;
 use serde_json::Value;
 use sluice_core::{
-    author::{Issue, Issuer},
-    key::{Kind, NsName, Ref},
+    author::Issue,
+    key::{Kind, NsName},
     world::{
         Change, Object,
         gateway::{Gateway, GatewayClass, ListenerSet},
-        secret::Secret,
     },
 };
 use sluice_engine::{Apply, Effects, Engine, Event, Input};
@@ -34,13 +33,22 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// The file of the state directory with the certificates that were made here.
 const ISSUED: &str = "issued.json";
 
 /// The board, shared with the admin interface.
 pub(crate) type SharedBoard = Arc<Mutex<Board>>;
+
+/// The newest snapshot of each Gateway, shared with the admin interface.
+pub(crate) type SharedSnapshots = Arc<Mutex<BTreeMap<NsName, Arc<Snapshot>>>>;
+
+/// The newest snapshot of a Gateway.
+pub(crate) fn latest(snapshots: &SharedSnapshots, gateway: &NsName) -> Option<Arc<Snapshot>> {
+    snapshots.lock().unwrap_or_else(PoisonError::into_inner).get(gateway).cloned()
+}
 
 /// Runs `act` on the board. Nothing that runs under the lock can leave it half-changed, so a poisoned one is still whole.
 pub(crate) fn on<T>(board: &SharedBoard, act: impl FnOnce(&mut Board) -> T) -> T {
@@ -60,7 +68,7 @@ pub(crate) struct Operator {
     /// Where certificates are kept.
     pub(crate) state: StateDirectory,
     /// All that end with us.
-    pub(crate) children: TaskTracker,
+    pub(crate) children: JoinSet<()>,
     /// Ends all children.
     pub(crate) stop: CancellationToken,
     /// A child for each Gateway.
@@ -68,7 +76,7 @@ pub(crate) struct Operator {
     /// Made here, by `namespace/name`.
     pub(crate) issued: BTreeMap<String, Value>,
     /// The newest of each Gateway.
-    pub(crate) snapshots: BTreeMap<NsName, Arc<Snapshot>>,
+    pub(crate) snapshots: SharedSnapshots,
 }
 
 /// The certificates of earlier runs, and the inputs that make them known.
@@ -84,7 +92,7 @@ impl Carry for Operator {
         effects.events.iter().for_each(announce);
         for (gateway, snapshot) in &effects.snapshots {
             self.directory.publish(gateway, snapshot.clone());
-            self.snapshots.insert(gateway.clone(), snapshot.clone());
+            self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone(), snapshot.clone());
         }
         let mut next: Vec<_> = effects.issues.iter().filter_map(|issue| self.issue(issue, engine)).collect();
         self.show(&effects);
@@ -107,17 +115,11 @@ fn announce(event: &Event) {
 impl Operator {
     /// Makes a certificate; what cannot be made yet is asked for again.
     fn issue(&mut self, issue: &Issue, engine: &Engine) -> Option<Input> {
-        let world = &engine.state().world;
-        let authority = match &issue.spec.issuer {
-            Issuer::Itself => None,
-            Issuer::Authority(name) => world.all::<Secret>().get(name),
-        };
-        let made = certificates::issue(issue, authority.map(|secret| &**secret));
-        let made = made.map_err(|error| tracing::error!("Secret {}: {error:#}", issue.secret)).ok()?;
-        let object = Object::decode(Kind::Secret, made.clone()).map_err(|error| tracing::error!("Secret {}: {error}", issue.secret)).ok()?;
+        let made = certificates::made(issue, &engine.state().world);
+        let (value, object) = made.map_err(|error| tracing::error!("Secret {}: {error:#}", issue.secret)).ok()?;
         tracing::info!("made the certificate of Secret {}", issue.secret);
-        on(&self.board, |board| board.set_generated(&object.reference(), Some(made.clone())));
-        self.issued.insert(issue.secret.to_string(), made);
+        on(&self.board, |board| board.set_generated(&object.reference(), Some(value.clone())));
+        self.issued.insert(issue.secret.to_string(), value);
         self.keep_issued();
         Some(Input::Change(Change::Upsert(object)))
     }
@@ -138,7 +140,9 @@ impl Operator {
                 board.set_generated(apply.reference(), value);
             }
             let statuses = effects.statuses.iter();
-            statuses.flat_map(|update| board.set_status(&update.target, update.status.clone(), Utc::now())).collect::<Vec<_>>()
+            statuses
+                .flat_map(|update| board.set_status(&update.target, update.status.clone(), Utc::now()))
+                .collect::<Vec<_>>()
         });
         turns.iter().for_each(|turn| tracing::info!("{turn}"));
     }
@@ -152,7 +156,9 @@ impl Operator {
             let address = match outcome {
                 Outcome::Bound(address, instead_of) => {
                     match instead_of {
-                        Some(busy) => tracing::warn!("Gateway {gateway}: port {port} is at {address}, since {busy} is in use"),
+                        Some(busy) => {
+                            tracing::warn!("Gateway {gateway}: port {port} is at {address}, since {busy} is in use")
+                        }
                         None => tracing::info!("Gateway {gateway}: port {port} is at {address}"),
                     }
                     Some(address)
@@ -176,13 +182,22 @@ impl Operator {
     }
 
     fn bound(&self, gateway: &NsName) -> impl Iterator<Item = (u16, std::net::SocketAddr)> {
-        self.ports.bound().iter().filter(move |((owner, _), _)| owner == gateway).map(|((_, port), address)| (*port, *address))
+        self.ports
+            .bound()
+            .iter()
+            .filter(move |((owner, _), _)| owner == gateway)
+            .map(|((_, port), address)| (*port, *address))
     }
 
     fn settle_children(&mut self) {
         let Some(launch) = &self.launch else { return };
         let wanted: BTreeSet<_> = self.ports.bound().keys().map(|(gateway, _)| gateway.clone()).collect();
-        self.running.retain(|gateway, stop| wanted.contains(gateway) || { stop.cancel(); false });
+        self.running.retain(|gateway, stop| {
+            wanted.contains(gateway) || {
+                stop.cancel();
+                false
+            }
+        });
         for gateway in wanted {
             self.running.entry(gateway.clone()).or_insert_with(|| {
                 let stop = self.stop.child_token();
@@ -196,13 +211,15 @@ impl Operator {
         let gateways: BTreeSet<_> = self.ports.bound().keys().map(|(gateway, _)| gateway.clone()).collect();
         let served = gateways.into_iter().map(|gateway| {
             let (ready, proxies) = engine.state().fleet.count(&gateway);
-            let snapshot = self.snapshots.get(&gateway);
+            let snapshot = latest(&self.snapshots, &gateway);
             let served = Served {
                 ports: self.bound(&gateway).collect(),
                 proxies,
                 ready,
-                revision: snapshot.map_or(0, |snapshot| snapshot.revision()),
-                resources: snapshot.map_or(0, |snapshot| ResourceType::ALL.into_iter().map(|kind| snapshot.iter(kind).count()).sum()),
+                revision: snapshot.as_ref().map_or(0, |snapshot| snapshot.revision()),
+                resources: snapshot
+                    .as_ref()
+                    .map_or(0, |snapshot| ResourceType::ALL.into_iter().map(|kind| snapshot.iter(kind).count()).sum()),
             };
             (gateway, served)
         });
@@ -219,28 +236,31 @@ fn wanted(engine: &Engine) -> BTreeSet<Slot> {
         class.is_some_and(|class| class.spec.controller_name == world.settings.controller)
     };
     let gateways = world.all::<Gateway>();
-    let ours: BTreeSet<_> = gateways.iter().filter(|(_, gateway)| is_ours(&gateway.spec.gateway_class_name)).map(|(key, _)| key).collect();
+    let ours: BTreeSet<_> =
+        gateways.iter().filter(|(_, gateway)| is_ours(&gateway.spec.gateway_class_name)).map(|(key, _)| key).collect();
     let own = ours.iter().filter_map(|key| gateways.get(*key)).flat_map(|gateway| {
         gateway.spec.listeners.iter().map(|listener| (gateway.metadata.key.clone(), listener.port))
     });
-    let sets = world.all::<ListenerSet>().values().filter_map(|set| Some((set.gateway().filter(|key| ours.contains(key))?, set)));
-    let added = sets.flat_map(|(gateway, set)| set.spec.listeners.iter().map(move |listener| (gateway.clone(), listener.port)));
+    let sets = world
+        .all::<ListenerSet>()
+        .values()
+        .filter_map(|set| Some((set.gateway().filter(|key| ours.contains(key))?, set)));
+    let added =
+        sets.flat_map(|(gateway, set)| set.spec.listeners.iter().map(move |listener| (gateway.clone(), listener.port)));
     own.chain(added).collect()
 }
 
 /// What `/config` shows: every resource of every Gateway, secrets hidden.
-pub(crate) fn config(snapshots: &[(NsName, Arc<Snapshot>)]) -> Value {
+pub(crate) fn config(snapshots: &SharedSnapshots) -> Value {
+    // A copy, so that the engine's task never waits for the making of a page.
+    let snapshots = snapshots.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let gateway = |snapshot: &Snapshot| {
         let kinds = ResourceType::ALL.into_iter().map(|kind| {
-            let resources = snapshot.iter(kind).map(|resource| (resource.id.name.to_string(), sluice_envoy::json::view(resource)));
+            let resources =
+                snapshot.iter(kind).map(|resource| (resource.id.name.to_string(), sluice_envoy::json::view(resource)));
             (kind.to_string(), Value::Object(resources.collect()))
         });
         Value::Object(kinds.collect())
     };
     Value::Object(snapshots.iter().map(|(name, snapshot)| (name.to_string(), gateway(snapshot))).collect())
-}
-
-/// The reference of a Secret, for lookups by name.
-pub(crate) fn secret(name: &NsName) -> Ref {
-    Ref::new(Kind::Secret, name.clone())
 }

@@ -38,7 +38,8 @@ impl FromStr for Mapping {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let parsed = text.split_once('=').and_then(|(from, to)| Some(Self { from: from.parse().ok()?, to: to.parse().ok()? }));
+        let parsed =
+            text.split_once('=').and_then(|(from, to)| Some(Self { from: from.parse().ok()?, to: to.parse().ok()? }));
         parsed.ok_or_else(|| Malformed(text.to_owned()))
     }
 }
@@ -78,7 +79,7 @@ impl Ports {
     pub(crate) fn settle(&mut self, wanted: &BTreeSet<Slot>) -> Vec<(Slot, Outcome)> {
         let gone: Vec<_> = self.bound.keys().filter(|slot| !wanted.contains(*slot)).cloned().collect();
         let mut outcomes: Vec<_> = gone.into_iter().map(|slot| (slot, Outcome::Released)).collect();
-        outcomes.iter().for_each(|(slot, _)| drop(self.bound.remove(slot)));
+        self.bound.retain(|slot, _| wanted.contains(slot));
         for slot in wanted {
             if !self.bound.contains_key(slot) {
                 outcomes.push((slot.clone(), self.bind(slot)));
@@ -96,7 +97,10 @@ impl Ports {
                 self.bound.insert(slot.clone(), address);
                 Outcome::Bound(address, (address.port() != first).then_some(first))
             }
-            None => Outcome::Failed(format!("no free port on {} from {first} on: choose one by --port-map {}=PORT", self.address, slot.1)),
+            None => Outcome::Failed(format!(
+                "no free port on {} from {first} on: choose one by --port-map {}=PORT",
+                self.address, slot.1
+            )),
         }
     }
 
@@ -130,10 +134,16 @@ mod tests {
         let mut ports = Ports::new(Ipv4Addr::LOCALHOST.into(), &[mapping]);
         let both = BTreeSet::from([slot("a", 443), slot("b", 443)]);
         let outcomes = ports.settle(&both);
-        let bound: BTreeSet<_> = outcomes.iter().map(|(_, outcome)| match outcome {
-            Outcome::Bound(address, instead_of) => { assert_eq!(*instead_of, Some(wanted)); address.port() }
-            other => panic!("{other:?}"),
-        }).collect();
+        let bound: BTreeSet<_> = outcomes
+            .iter()
+            .map(|(_, outcome)| match outcome {
+                Outcome::Bound(address, instead_of) => {
+                    assert_eq!(*instead_of, Some(wanted));
+                    address.port()
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
         assert!(bound.len() == 2 && !bound.contains(&wanted), "{bound:?}");
         assert_eq!(ports.settle(&both), []);
         assert_eq!(ports.settle(&BTreeSet::from([slot("a", 443)])), [(slot("b", 443), Outcome::Released)]);

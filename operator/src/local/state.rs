@@ -8,7 +8,8 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    fs, hash::{DefaultHasher, Hash, Hasher},
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},

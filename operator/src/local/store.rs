@@ -141,7 +141,13 @@ impl Store {
     }
 
     /// The object of a document: admitted, or the version before.
-    fn take(&mut self, reference: &Ref, document: &Document, now: DateTime<Utc>, findings: &mut Vec<Finding>) -> Option<Written> {
+    fn take(
+        &mut self,
+        reference: &Ref,
+        document: &Document,
+        now: DateTime<Utc>,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Written> {
         let before = self.written.get(reference);
         if let Some(same) = before.filter(|before| before.document == document.value) {
             return Some(Written { place: document.place.clone(), ..same.clone() });
@@ -173,18 +179,23 @@ impl Store {
 
     /// Makes the written objects, and those that go without saying, the current ones.
     fn replace(&mut self, findings: &mut Vec<Finding>, now: DateTime<Utc>) -> Vec<Change> {
-        let mut next: BTreeMap<_, _> = self.written.iter().map(|(reference, kept)| (reference.clone(), kept.value.clone())).collect();
+        let mut next: BTreeMap<_, _> =
+            self.written.iter().map(|(reference, kept)| (reference.clone(), kept.value.clone())).collect();
         for (reference, mut value) in self.endpoints.slices(&self.values()).into_iter().chain(standing(&next)) {
             Identity::next(None, &value, DateTime::UNIX_EPOCH.min(now)).stamp(&reference, &mut value);
             next.entry(reference).or_insert(value);
         }
-        next.iter_mut().filter(|(reference, _)| reference.kind == Kind::Namespace).for_each(|(reference, value)| label_with_name(reference, value));
+        next.iter_mut()
+            .filter(|(reference, _)| reference.kind == Kind::Namespace)
+            .for_each(|(reference, value)| label_with_name(reference, value));
         let changed = next.iter().filter(|(reference, value)| self.current.get(*reference) != Some(*value));
         let mut changes = Vec::new();
         for (reference, value) in changed {
             match Object::decode(reference.kind, value.clone()) {
                 Ok(object) => changes.push(Change::Upsert(object)),
-                Err(error) => findings.extend(self.place(reference).map(|place| Finding::error(place.clone(), error.to_string()))),
+                Err(error) => {
+                    findings.extend(self.place(reference).map(|place| Finding::error(place.clone(), error.to_string())))
+                }
             }
         }
         let gone = self.current.keys().filter(|reference| !next.contains_key(*reference));
@@ -202,7 +213,8 @@ fn claim(documents: Vec<Document>, findings: &mut Vec<Finding>) -> BTreeMap<Ref,
             Subject::Skipped(finding) | Subject::Broken(finding) => findings.push(finding),
             Subject::Known(reference) => match claims.get(&reference) {
                 Some(first) => {
-                    let words = format!("{reference} is already at {}, and that one counts: remove one of them", first.place);
+                    let words =
+                        format!("{reference} is already at {}, and that one counts: remove one of them", first.place);
                     findings.push(Finding::error(document.place, words));
                 }
                 None => {
@@ -216,7 +228,8 @@ fn claim(documents: Vec<Document>, findings: &mut Vec<Finding>) -> BTreeMap<Ref,
 
 /// Objects that a cluster has without anybody writing them: the namespaces in use, and the class that the operator makes.
 fn standing(written: &BTreeMap<Ref, Value>) -> Vec<(Ref, Value)> {
-    let namespaces: BTreeSet<Text> = written.keys().map(|reference| reference.key.namespace.clone()).filter(|name| !name.is_empty()).collect();
+    let namespaces: BTreeSet<Text> =
+        written.keys().map(|reference| reference.key.namespace.clone()).filter(|name| !name.is_empty()).collect();
     let namespaces = namespaces.into_iter().map(|name| {
         let value = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": &*name}});
         (Ref::new(Kind::Namespace, NsName::cluster(name)), value)

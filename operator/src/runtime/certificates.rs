@@ -15,14 +15,29 @@ use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use sluice_core::{
     author::{CertSpec, Issue, Issuer as Signer},
-    world::secret::Secret,
+    key::Kind,
+    world::{Object, World, secret::Secret},
 };
+
+/// Makes the Secret that was asked for, signed by a CA that is in the world; as JSON and decoded.
+///
+/// # Errors
+/// As [`issue`].
+pub(crate) fn made(wanted: &Issue, world: &World) -> anyhow::Result<(Value, Object)> {
+    let authority = match &wanted.spec.issuer {
+        Signer::Itself => None,
+        Signer::Authority(name) => world.all::<Secret>().get(name),
+    };
+    let value = issue(wanted, authority.map(|secret| &**secret))?;
+    let object = Object::decode(Kind::Secret, value.clone())?;
+    Ok((value, object))
+}
 
 /// Makes the Secret that was asked for; `authority` is the Secret of the CA that signs, unless it is a CA itself.
 ///
 /// # Errors
 /// When a leaf is asked for and the CA's Secret is absent or does not hold a certificate with its key.
-pub(crate) fn issue(issue: &Issue, authority: Option<&Secret>) -> anyhow::Result<Value> {
+fn issue(issue: &Issue, authority: Option<&Secret>) -> anyhow::Result<Value> {
     let key = KeyPair::generate().context("making a key")?;
     let (certificate, chain) = match &issue.spec.issuer {
         Signer::Itself => {

@@ -79,7 +79,9 @@ mod tests {
         metrics.stepped(3, Duration::from_millis(1), &Effects::default());
         metrics.found(2);
         let text = metrics.text();
-        for line in ["sluice_steps_total 1", "sluice_inputs_total 3", "sluice_findings 2", "sluice_step_seconds_count 1"] {
+        for line in
+            ["sluice_steps_total 1", "sluice_inputs_total 3", "sluice_findings 2", "sluice_step_seconds_count 1"]
+        {
             assert!(text.contains(line), "{line}: {text}");
         }
     }

@@ -74,6 +74,11 @@ impl<C: Carry> Runtime<C> {
         }
     }
 
+    /// What carried the effects out, once nothing more is to be carried out.
+    pub(crate) fn into_carrier(self) -> C {
+        self.carrier
+    }
+
     fn alarm(&self) -> Instant {
         let wake = self.wake.and_then(|wake| (wake - Utc::now()).to_std().ok());
         Instant::now() + wake.map_or(TICK, |wake| wake.min(TICK))
@@ -110,7 +115,10 @@ fn log(inputs: usize, took: Duration, effects: &Effects) {
 }
 
 /// What a stream reports, as the engine takes it. `version_of` knows the latest forms.
-pub(crate) fn proxy_event(report: Report, version_of: impl Fn(&sluice_xds::Id) -> Option<sluice_xds::Version>) -> ProxyEvent {
+pub(crate) fn proxy_event(
+    report: Report,
+    version_of: impl Fn(&sluice_xds::Id) -> Option<sluice_xds::Version>,
+) -> ProxyEvent {
     let (gateway, proxy) = (report.identity.gateway, report.identity.proxy);
     match report.news {
         News::Connected => ProxyEvent::Connected { gateway, proxy },

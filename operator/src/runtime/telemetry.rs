@@ -2,7 +2,6 @@
 //!
 //! Must not know: what is logged.
 
-use std::io;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// Starts logging. `filter` is in the form of `RUST_LOG`, such as `info,sluice=debug`.
@@ -13,9 +12,4 @@ where
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // Fails only when logging has started already, and then it is started.
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer).try_init();
-}
-
-/// For commands that say everything on stdout.
-pub(crate) fn start_plain(filter: &str) {
-    start(filter, io::stderr);
 }

@@ -2,12 +2,7 @@
 //!
 //! Must not know: what the documents say.
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::StatusCode,
-    routing::get,
-};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde_json::Value;
 use std::sync::Arc;
 

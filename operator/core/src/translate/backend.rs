@@ -100,3 +100,96 @@ fn serving(states: BTreeMap<(IpAddr, u16), EndpointState>) -> Vec<ir::Target> {
     });
     states.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::assignment;
+    use crate::{
+        ir::{Cluster, Upstream},
+        key::{Kind, NsName},
+        world::{Change, Object, Reader, Settings, Surfaces, World, backend::EndpointState},
+    };
+    use serde_json::{Value, json};
+
+    fn slice(name: &str, port: &Value, endpoints: &Value) -> Value {
+        let labels = json!({"kubernetes.io/service-name": "echo"});
+        json!({"metadata": {"namespace": "default", "name": name, "labels": labels}, "ports": [port], "endpoints": endpoints})
+    }
+
+    fn endpoint(address: &str, conditions: Value) -> Value {
+        json!({"addresses": [address], "conditions": conditions})
+    }
+
+    fn read(slices: &[Value]) -> Vec<String> {
+        let mut world = World::new(Settings::default());
+        let ports = json!([{"name": "grpc", "port": 9000}, {"name": "dns", "port": 53, "protocol": "UDP"}]);
+        let service = json!({"metadata": {"namespace": "default", "name": "echo"}, "spec": {"ports": ports}});
+        world.apply(Change::Upsert(Object::decode(Kind::Service, service).unwrap()));
+        for slice in slices {
+            world.apply(Change::Upsert(Object::decode(Kind::EndpointSlice, slice.clone()).unwrap()));
+        }
+        let cluster = Cluster { service: NsName::new("default", "echo"), port: 9000, upstream: Upstream::H2 };
+        let assignment = assignment(&cluster, &Reader::new(&world, &Surfaces::new()));
+        let short = |state| if state == EndpointState::Ready { "" } else { " draining" };
+        let targets = assignment.endpoints.iter();
+        targets
+            .map(|target| format!("{}:{}{}", target.endpoint.address, target.port, short(target.endpoint.state)))
+            .collect()
+    }
+
+    #[test]
+    fn endpoints_follow_the_name_of_the_port_and_the_state_of_the_pods() {
+        let grpc = json!({"name": "grpc", "port": 8080});
+        let terminating = json!({"ready": false, "serving": true, "terminating": true});
+        let table = [
+            ("no slice", vec![], vec![]),
+            (
+                "a slice of another port",
+                vec![slice("a", &json!({"name": "x", "port": 1}), &json!([endpoint("10.0.0.1", json!({}))]))],
+                vec![],
+            ),
+            (
+                "two slices of two families, in order",
+                vec![
+                    slice("b", &grpc, &json!([endpoint("fd00::1", json!({}))])),
+                    slice(
+                        "a",
+                        &grpc,
+                        &json!([endpoint("10.0.0.2", json!({})), endpoint("10.0.0.1", json!({"ready": true}))]),
+                    ),
+                ],
+                vec!["10.0.0.1:8080", "10.0.0.2:8080", "fd00::1:8080"],
+            ),
+            (
+                "a pod in two slices, once, ready",
+                vec![
+                    slice("a", &grpc, &json!([endpoint("10.0.0.1", terminating.clone())])),
+                    slice("b", &grpc, &json!([endpoint("10.0.0.1", json!({}))])),
+                ],
+                vec!["10.0.0.1:8080"],
+            ),
+            (
+                "a terminating pod beside a ready one, draining",
+                vec![slice(
+                    "a",
+                    &grpc,
+                    &json!([endpoint("10.0.0.1", terminating.clone()), endpoint("10.0.0.2", json!({}))]),
+                )],
+                vec!["10.0.0.1:8080 draining", "10.0.0.2:8080"],
+            ),
+            (
+                "a terminating pod alone, as ready",
+                vec![slice("a", &grpc, &json!([endpoint("10.0.0.1", terminating)]))],
+                vec!["10.0.0.1:8080"],
+            ),
+            (
+                "a pod that is not ready",
+                vec![slice("a", &grpc, &json!([endpoint("10.0.0.1", json!({"ready": false}))]))],
+                vec![],
+            ),
+        ];
+        for (name, slices, expected) in table {
+            assert_eq!(read(&slices), expected, "{name}");
+        }
+    }
+}

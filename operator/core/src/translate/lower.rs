@@ -97,3 +97,6 @@ fn refuse(mut attachments: Vec<Attachment>, refusal: &Problem) -> Vec<Attachment
     }
     attachments
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,10 +218,25 @@ impl Engine {
         }
     }
 
+    /// A resource that moved on is not a refused one any more.
+    fn forget_moved(&mut self, gateway: &NsName) {
+        let snapshot = self.gateways.snapshot(gateway).filter(|_| !self.state.quarantine.has_no_resources()).cloned();
+        for id in snapshot.iter().flat_map(|snapshot| snapshot.changed()) {
+            Arc::make_mut(&mut self.state.quarantine).moved(gateway, id);
+            self.dirty.mark(Task::Project(Ref::new(Kind::Gateway, gateway.clone())));
+        }
+    }
+
     /// Publishes what moved, and lets what appeared wait for it.
     pub(crate) fn assemble(&mut self) {
         for (gateway, revision) in self.gateways.publish() {
             self.state.fleet.published(&gateway, revision);
+            self.forget_moved(&gateway);
+        }
+        for gateway in self.trials.gateways() {
+            let revision = self.gateways.snapshot(&gateway).map_or(0, |snapshot| snapshot.revision());
+            self.trials.published(&gateway, revision);
+            self.advance_trials(&gateway);
         }
         for object in std::mem::take(&mut self.dirty.arrivals) {
             self.arrive(&object);

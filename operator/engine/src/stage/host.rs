@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sluice_core::{
     hostname::Hostname,
     ir::{self, Action, Fallback},
-    key::{Ref, Text},
+    key::{NsName, Ref, Text},
     translate::{
         HostKey, Lowered,
         merge::{Contribution, merge},
@@ -65,7 +65,12 @@ impl Host {
 
 /// The clusters that a host names.
 pub(crate) fn named(host: &ir::VirtualHost) -> BTreeSet<Text> {
-    let forwards = host.routes.iter().filter_map(|route| match &route.action {
+    named_by(host.routes.iter().map(|route| &**route))
+}
+
+/// The clusters that routes name.
+pub(crate) fn named_by<'r>(routes: impl Iterator<Item = &'r ir::Route>) -> BTreeSet<Text> {
+    let forwards = routes.filter_map(|route| match &route.action {
         Action::Forward(forward) => Some(forward),
         Action::Unavailable(_) => None,
     });
@@ -76,6 +81,15 @@ pub(crate) fn named(host: &ir::VirtualHost) -> BTreeSet<Text> {
         })
         .cloned()
         .collect()
+}
+
+impl Hosts {
+    /// The routes on the host of this resource name.
+    pub(crate) fn seated(&self, gateway: &NsName, name: &str) -> BTreeSet<Ref> {
+        let Some((routes_of, domain)) = name.rsplit_once('/') else { return BTreeSet::new() };
+        let key = HostKey { gateway: gateway.clone(), routes_of: routes_of.into(), domain: Hostname::parse(Some(domain)) };
+        self.0.get(&key).into_iter().flat_map(|host| host.seats.keys()).map(|(route, _)| route.clone()).collect()
+    }
 }
 
 impl Engine {

@@ -1,12 +1,12 @@
 //! Routes: what each became, where it sits, and who counts it.
 
 use super::host::Seat;
-use crate::{deps::Task, engine::Engine};
+use crate::{deps::Task, effects::Event, engine::Engine};
 use chrono::{DateTime, Utc};
 use rustc_hash::FxHashMap;
 use sluice_core::{
     hostname::Hostname,
-    key::{Kind, NsName, Ref},
+    key::{Kind, NsName, Ref, Text},
     translate::{Attachment, HostKey, ListenerId, Lowered, conflict::Claim, lower},
     world::Parent,
 };
@@ -29,7 +29,9 @@ pub(crate) struct Entry {
     /// The generation that it was lowered from.
     pub(crate) generation: i64,
     created: DateTime<Utc>,
-    /// What it became.
+    /// What it became, refusals aside.
+    pub(crate) raw: Arc<Lowered>,
+    /// What it became for the proxies.
     pub(crate) lowered: Arc<Lowered>,
     places: BTreeSet<(HostKey, Hostname)>,
     /// The listeners that count it as attached.
@@ -41,6 +43,14 @@ impl Entry {
     pub(crate) fn gateways(&self) -> BTreeSet<NsName> {
         self.lowered.attachments.iter().map(|attachment| attachment.gateway.clone()).collect()
     }
+}
+
+/// A new form of a route.
+struct Form {
+    generation: i64,
+    created: DateTime<Utc>,
+    raw: Arc<Lowered>,
+    lowered: Arc<Lowered>,
 }
 
 /// The listeners that take an attachment, conflicts aside.
@@ -65,6 +75,12 @@ impl Routes {
     /// The routes that attach to a Gateway. O(routes of the Gateway).
     pub(crate) fn of_gateway(&self, gateway: &NsName) -> Vec<Ref> {
         self.of_gateway.get(gateway).into_iter().flatten().cloned().collect()
+    }
+
+    /// The routes that name a cluster. O(routes).
+    pub(crate) fn naming(&self, cluster: &Text) -> Vec<Ref> {
+        let names = |entry: &Entry| entry.raw.clusters.iter().any(|candidate| candidate.name() == *cluster);
+        self.memo.iter().filter(|(_, entry)| names(entry)).map(|(route, _)| route.clone()).collect()
     }
 
     /// How many routes are attached to a listener.
@@ -101,23 +117,31 @@ impl Engine {
     /// Lowers a route anew. Stops here if it became what it was.
     pub(crate) fn lower(&mut self, route: &Ref) {
         let task = Task::Lower(route.clone());
-        let lowered = self.evaluate(&task, |read| lower::lower(route, read));
+        let quarantine = self.state.quarantine.clone();
+        let lowered = self.evaluate(&task, |read| {
+            let raw = lower::lower(route, read)?;
+            Some((quarantine.amend(route, raw.clone(), read), raw))
+        });
         let written = self.state.world.routes().get(route).map(|object| &object.metadata);
-        let (Some(lowered), Some((generation, created))) = (lowered, written.map(|meta| (meta.generation, meta.created)))
+        let (Some((lowered, raw)), Some((generation, created))) =
+            (lowered, written.map(|meta| (meta.generation, meta.created)))
         else {
             self.deps.forget(&task);
             self.drop_route(route);
             return;
         };
+        self.recover(route, &raw);
         let before = self.routes.memo.get(route);
-        let same = before.is_some_and(|entry| *entry.lowered == lowered && entry.created == created);
+        let same = before.is_some_and(|entry| *entry.lowered == lowered && *entry.raw == raw && entry.created == created);
         if same && before.is_some_and(|entry| entry.generation == generation) {
             return;
         }
         if same {
             self.renumber(route, generation);
         } else {
-            self.replace(route, generation, created, Arc::new(lowered));
+            let raw = Arc::new(raw);
+            let lowered = if *raw == lowered { raw.clone() } else { Arc::new(lowered) };
+            self.replace(route, Form { generation, created, raw, lowered });
         }
         self.dirty.mark(Task::Project(route.clone()));
         self.dirty.arrivals.insert(route.clone());
@@ -130,11 +154,25 @@ impl Engine {
         }
     }
 
-    fn replace(&mut self, route: &Ref, generation: i64, created: DateTime<Utc>, lowered: Arc<Lowered>) {
+    /// A rule that was refused and is not there any more was mended.
+    fn recover(&mut self, route: &Ref, raw: &Lowered) {
+        if !self.state.quarantine.has(route) {
+            return;
+        }
+        for refusal in Arc::make_mut(&mut self.state.quarantine).keep_present(route, raw) {
+            self.effects.events.push(Event::Recovered { route: route.clone(), rule: refusal.label.to_string() });
+        }
+    }
+
+    fn replace(&mut self, route: &Ref, form: Form) {
         let before = self.routes.memo.remove(route);
         let (places, listeners) =
             before.as_ref().map(|entry| (entry.places.clone(), entry.listeners.clone())).unwrap_or_default();
-        let after = Entry { generation, created, lowered, places, listeners };
+        let Form { generation, created, raw, lowered } = form;
+        let after = Entry { generation, created, raw, lowered, places, listeners };
+        for gateway in after.gateways() {
+            self.trials.edited(&gateway, route, before.as_ref().map(|entry| entry.lowered.clone()));
+        }
         self.move_claims(route, before.as_ref(), Some(&after));
         self.move_gateways(route, before.as_ref(), Some(&after));
         self.routes.memo.insert(route.clone(), after);

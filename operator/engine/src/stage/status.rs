@@ -48,6 +48,7 @@ impl Engine {
             Kind::GatewayClass => self.class_status(object),
             Kind::Gateway => self.gateway_status(object),
             Kind::ListenerSet => self.set_status(object),
+            Kind::GrpcPolicy => self.policy_status(object),
             kind if kind.is_route() => self.route_status(object),
             _ => None,
         };
@@ -110,6 +111,16 @@ impl Engine {
         Said::new(class?.metadata.generation, &status?)
     }
 
+    fn policy_status(&mut self, object: &Ref) -> Option<Said> {
+        let task = Task::Project(object.clone());
+        let status = self.evaluate(&task, |read| status::policy::project(&object.key, read));
+        let policy = self.state.world.all::<Own<sluice_api::GrpcPolicySpec>>().get(&object.key);
+        if policy.is_none() {
+            self.deps.forget(&task);
+        }
+        Said::new(policy?.metadata.generation, &status?)
+    }
+
     fn gateway_status(&mut self, object: &Ref) -> Option<Said> {
         let task = Task::Project(object.clone());
         let addresses = self.evaluate(&task, |read| read.addresses(&object.key).to_vec());
@@ -152,6 +163,6 @@ impl Engine {
 
     /// How far an object has come on one Gateway, refusals included.
     pub(crate) fn delivery(&self, gateway: &NsName, object: &Ref) -> Delivery {
-        self.state.fleet.delivery(gateway, object)
+        self.state.delivery(gateway, object)
     }
 }

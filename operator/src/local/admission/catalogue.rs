@@ -16,7 +16,7 @@ use kube_cel::CompiledSchema;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 use sluice_core::key::Kind;
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A schema with its rules.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Schema {
 /// Schemas by kind and apiVersion. Parsed when first asked for: parsing and compiling all takes a second in a debug build.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
-    known: BTreeMap<(Kind, String), Rc<Schema>>,
+    known: BTreeMap<(Kind, String), Arc<Schema>>,
     versions: BTreeMap<Kind, Vec<(String, Value)>>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct NotServed {
 
 impl Catalogue {
     /// The schema of a kind.
-    pub(crate) fn get(&mut self, kind: Kind, api_version: &str) -> Result<Rc<Schema>, NotServed> {
+    pub(crate) fn get(&mut self, kind: Kind, api_version: &str) -> Result<Arc<Schema>, NotServed> {
         let key = (kind, api_version.to_owned());
         if let Some(schema) = self.known.get(&key) {
             return Ok(schema.clone());
@@ -55,7 +55,7 @@ impl Catalogue {
             let served = versions.iter().map(|(version, _)| version.clone()).collect();
             return Err(NotServed { kind, wanted: key.1, served });
         };
-        let schema = Rc::new(Schema { rules: kube_cel::compile_schema(structure), structure: structure.clone() });
+        let schema = Arc::new(Schema { rules: kube_cel::compile_schema(structure), structure: structure.clone() });
         self.known.insert(key, schema.clone());
         Ok(schema)
     }
@@ -156,7 +156,8 @@ mod tests {
 
     fn broken_rules(schema: &CompiledSchema) -> Vec<String> {
         let own = schema.compilation_errors().into_iter().map(ToString::to_string);
-        let below = schema.properties.values().chain(schema.items.as_deref()).chain(schema.additional_properties.as_deref());
+        let below =
+            schema.properties.values().chain(schema.items.as_deref()).chain(schema.additional_properties.as_deref());
         own.chain(below.flat_map(broken_rules)).collect()
     }
 

@@ -69,7 +69,8 @@ fn key(kind: Kind, namespace: &str, name: &str) -> NsName {
 fn skipped(document: &Document, group: &str, kind: &str) -> Subject {
     let place = document.at("kind");
     if let Some(meant) = Kind::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(kind)) {
-        let words = format!("there is no {kind} in group {group:?}: write apiVersion: {}, kind: {meant}", meant.api_version());
+        let words =
+            format!("there is no {kind} in group {group:?}: write apiVersion: {}, kind: {meant}", meant.api_version());
         return Subject::Broken(Finding::error(place, words));
     }
     Subject::Skipped(Finding::new(Severity::Note, place, format!("{kind} is skipped: Sluice does not read it")))
@@ -77,10 +78,16 @@ fn skipped(document: &Document, group: &str, kind: &str) -> Subject {
 
 impl Admission {
     /// Checks a document whose subject is known and completes it: defaults filled in, namespace set. `old` is the version that it replaces.
-    pub(crate) fn admit(&mut self, reference: &Ref, document: &Document, old: Option<&Value>) -> Result<Value, Vec<Finding>> {
+    pub(crate) fn admit(
+        &mut self,
+        reference: &Ref,
+        document: &Document,
+        old: Option<&Value>,
+    ) -> Result<Value, Vec<Finding>> {
         let at = |path: &str, message: String| vec![Finding::error(document.at(path), message)];
         let api_version = document.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-        let schema = self.catalogue.get(reference.kind, api_version).map_err(|error| at("apiVersion", error.to_string()))?;
+        let schema =
+            self.catalogue.get(reference.kind, api_version).map_err(|error| at("apiVersion", error.to_string()))?;
         let value = with_namespace(reference, structure::complete(&schema.structure, document.value.clone()));
         let faults = self.checker.check(&schema.structure, &value, "");
         if !faults.is_empty() {
@@ -126,7 +133,10 @@ fn check_name(reference: &Ref) -> Result<(), String> {
     if parts_fit && name.len() <= most && (reference.key.namespace.is_empty() || is_label(&reference.key.namespace)) {
         return Ok(());
     }
-    Err(format!("{:?} must be {what}: lower-case letters, digits and '-', at most {most} characters", reference.key.to_string()))
+    Err(format!(
+        "{:?} must be {what}: lower-case letters, digits and '-', at most {most} characters",
+        reference.key.to_string()
+    ))
 }
 
 fn is_label(text: &str) -> bool {

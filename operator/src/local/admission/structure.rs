@@ -69,7 +69,11 @@ impl Checker {
     fn check_text(&self, schema: &Value, text: &str, faults: &mut Faults<'_>) {
         let length = text.chars().count() as u64;
         if let Some(least) = limit(schema, "minLength").filter(|least| length < *least) {
-            faults.add(if least == 1 { "must not be empty".to_owned() } else { format!("must have at least {least} characters") });
+            faults.add(if least == 1 {
+                "must not be empty".to_owned()
+            } else {
+                format!("must have at least {least} characters")
+            });
         }
         if let Some(most) = limit(schema, "maxLength").filter(|most| length > *most) {
             faults.add(format!("has {length} characters, at most {most} are allowed"));
@@ -212,7 +216,8 @@ fn check_duplicates(schema: &Value, items: &[Value], faults: &mut Faults<'_>) {
     let identity: Box<dyn Fn(&Value) -> String> = match text_of(schema, "x-kubernetes-list-type") {
         Some("set") => Box::new(ToString::to_string),
         Some("map") => {
-            let keys: Vec<_> = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().collect();
+            let keys: Vec<_> =
+                schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().collect();
             Box::new(move |item| {
                 let parts = keys.iter().filter_map(|key| Some(item.get(key.as_str()?)?.to_string()));
                 parts.collect::<Vec<_>>().join(", ")
@@ -224,7 +229,9 @@ fn check_duplicates(schema: &Value, items: &[Value], faults: &mut Faults<'_>) {
     for (index, item) in items.iter().enumerate() {
         let name = identity(item);
         if seen.contains(&name) {
-            faults.found.push(Fault { path: format!("{}[{index}]", faults.path), message: format!("{name} is there twice") });
+            faults
+                .found
+                .push(Fault { path: format!("{}[{index}]", faults.path), message: format!("{name} is there twice") });
         }
         seen.insert(name);
     }
@@ -326,12 +333,32 @@ mod tests {
             (json!({"format": "int32"}), json!(3_000_000_000_i64), "x: 3000000000 is more than 2147483647"),
             (json!({"minItems": 1}), json!([]), "x: has 0 entries, at least 1 are required"),
             (json!({"maxProperties": 0}), json!({"a": 1}), "x: has 1 entries, at most 0 are allowed"),
-            (json!({"required": ["name"], "additionalProperties": true}), json!({}), "x: the field \"name\" is required"),
-            (json!({"properties": {"hostnames": {}}}), json!({"hostname": 1}), "x.hostname: unknown field \"hostname\": did you mean \"hostnames\"?"),
-            (json!({"properties": {"a": {}, "b": {}}}), json!({"zzz": 1}), "x.zzz: unknown field \"zzz\": known are a, b"),
+            (
+                json!({"required": ["name"], "additionalProperties": true}),
+                json!({}),
+                "x: the field \"name\" is required",
+            ),
+            (
+                json!({"properties": {"hostnames": {}}}),
+                json!({"hostname": 1}),
+                "x.hostname: unknown field \"hostname\": did you mean \"hostnames\"?",
+            ),
+            (
+                json!({"properties": {"a": {}, "b": {}}}),
+                json!({"zzz": 1}),
+                "x.zzz: unknown field \"zzz\": known are a, b",
+            ),
             (json!({"x-kubernetes-list-type": "set"}), json!(["a", "b", "a"]), "x[2]: \"a\" is there twice"),
-            (json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}), json!([{"name": "a"}, {"name": "a"}]), "x[1]: \"a\" is there twice"),
-            (json!({"oneOf": [{"format": "ipv4"}, {"format": "ipv6"}]}), json!("nine"), "x: \"nine\" is none of the forms that are allowed here"),
+            (
+                json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+                json!([{"name": "a"}, {"name": "a"}]),
+                "x[1]: \"a\" is there twice",
+            ),
+            (
+                json!({"oneOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
+                json!("nine"),
+                "x: \"nine\" is none of the forms that are allowed here",
+            ),
             (json!({"not": {"enum": ["a"]}}), json!("a"), "x: \"a\" is none of the forms that are allowed here"),
         ];
         for (schema, value, expected) in cases {
@@ -346,7 +373,10 @@ mod tests {
             (json!({"type": "object", "additionalProperties": {"type": "string"}}), json!({"any": "text"})),
             (json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}), json!({"any": 1})),
             (json!({"x-kubernetes-int-or-string": true}), json!("http")),
-            (json!({"properties": {"a": {}, "b": {}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}), json!({"b": 1})),
+            (
+                json!({"properties": {"a": {}, "b": {}}, "oneOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+                json!({"b": 1}),
+            ),
         ];
         for (schema, value) in cases {
             assert_eq!(faults(&schema, &value), Vec::<String>::new(), "{schema} {value}");
@@ -355,7 +385,8 @@ mod tests {
 
     #[test]
     fn nulls_are_absent_and_defaults_are_filled_in() {
-        let schema = json!({"properties": {"a": {"default": 1}, "b": {}, "c": {"properties": {"d": {"default": "x"}}}}});
+        let schema =
+            json!({"properties": {"a": {"default": 1}, "b": {}, "c": {"properties": {"d": {"default": "x"}}}}});
         assert_eq!(complete(&schema, json!({"a": null, "b": null, "c": {}})), json!({"a": 1, "c": {"d": "x"}}));
     }
 }

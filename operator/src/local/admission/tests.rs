@@ -45,7 +45,10 @@ fn a_valid_object_gets_its_namespace_and_its_defaults() {
     let admitted = admit(ROUTE).unwrap();
     assert_eq!(admitted.pointer("/metadata/namespace"), Some(&Value::from("team")));
     let backend = admitted.pointer("/spec/rules/0/backendRefs/0").unwrap();
-    assert_eq!(backend, &serde_json::json!({"group": "", "kind": "Service", "name": "grpc-echo", "port": 9000, "weight": 1}));
+    assert_eq!(
+        backend,
+        &serde_json::json!({"group": "", "kind": "Service", "name": "grpc-echo", "port": 9000, "weight": 1})
+    );
     let admitted = admit(SERVICE).unwrap();
     assert_eq!(admitted.pointer("/metadata/namespace"), Some(&Value::from("default")));
 }
@@ -53,15 +56,45 @@ fn a_valid_object_gets_its_namespace_and_its_defaults() {
 #[test]
 fn each_mistake_is_named_with_its_line() {
     let cases = [
-        (SERVICE, "hostnames:", "hostname:", "a.yaml:6: spec.hostname: unknown field \"hostname\": did you mean \"hostnames\"?"),
-        (SERVICE, "port: 9000", "port: '9000'", "a.yaml:10: spec.backends[0].service.port: must be a whole number, not \"9000\""),
-        (SERVICE, "[{name: stable}]", "[{name: stabel}]", "a.yaml:5: spec: a rule names a backend that spec.backends does not have: add it there, or correct the name"),
-        (SERVICE, "  tls: {type: SelfSigned}\n", "", "a.yaml:5: spec: tls is required with an own Gateway: add tls, e.g. {type: SelfSigned}"),
+        (
+            SERVICE,
+            "hostnames:",
+            "hostname:",
+            "a.yaml:6: spec.hostname: unknown field \"hostname\": did you mean \"hostnames\"?",
+        ),
+        (
+            SERVICE,
+            "port: 9000",
+            "port: '9000'",
+            "a.yaml:10: spec.backends[0].service.port: must be a whole number, not \"9000\"",
+        ),
+        (
+            SERVICE,
+            "[{name: stable}]",
+            "[{name: stabel}]",
+            "a.yaml:5: spec: a rule names a backend that spec.backends does not have: add it there, or correct the name",
+        ),
+        (
+            SERVICE,
+            "  tls: {type: SelfSigned}\n",
+            "",
+            "a.yaml:5: spec: tls is required with an own Gateway: add tls, e.g. {type: SelfSigned}",
+        ),
         (SERVICE, "{name: echo}", "{name: ECHO}", "must be a DNS subdomain"),
-        (ROUTE, "service: echo.Echo", "service: echo/Echo", "a.yaml:8: spec.rules[0].matches[0].method: service must only contain valid characters"),
+        (
+            ROUTE,
+            "service: echo.Echo",
+            "service: echo/Echo",
+            "a.yaml:8: spec.rules[0].matches[0].method: service must only contain valid characters",
+        ),
         (ROUTE, "service: echo.Echo", "type: Exact", "One or both of 'service' or 'method' must be specified"),
         (ROUTE, "port: 9000", "weight: 1", "Must have port for Service reference"),
-        (ROUTE, "/v1\n", "/v7\n", "a.yaml:2: GRPCRoute has no apiVersion \"gateway.networking.k8s.io/v7\": write gateway.networking.k8s.io/v1"),
+        (
+            ROUTE,
+            "/v1\n",
+            "/v7\n",
+            "a.yaml:2: GRPCRoute has no apiVersion \"gateway.networking.k8s.io/v7\": write gateway.networking.k8s.io/v1",
+        ),
         (ROUTE, "{name: echo, ", "{name: echo, label: {a: b}, ", "unknown field \"label\": did you mean \"labels\"?"),
     ];
     for (valid, from, to, expected) in cases {
@@ -74,10 +107,19 @@ fn each_mistake_is_named_with_its_line() {
 #[test]
 fn core_kinds_are_checked_as_strictly_as_our_own() {
     let cases = [
-        ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: http}]}", "spec.ports[0].port: must be a whole number, not \"http\""),
-        ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {port: 1}", "unknown field \"port\": did you mean \"ports\"?"),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: [{port: http}]}",
+            "spec.ports[0].port: must be a whole number, not \"http\"",
+        ),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {port: 1}",
+            "unknown field \"port\": did you mean \"ports\"?",
+        ),
         ("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {k: '%'}", "data.k: \"%\" is not a valid byte"),
-        ("apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\nendpoints: [{addresses: 10.0.0.1}]", "endpoints[0].addresses: must be a list, not \"10.0.0.1\""),
+        (
+            "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\nendpoints: [{addresses: 10.0.0.1}]",
+            "endpoints[0].addresses: must be a list, not \"10.0.0.1\"",
+        ),
     ];
     for (text, expected) in cases {
         let refused = admit(text).unwrap_err();
@@ -90,7 +132,10 @@ fn core_kinds_are_checked_as_strictly_as_our_own() {
 #[test]
 fn foreign_kinds_are_skipped_and_mistaken_groups_are_refused() {
     let skipped = subject(&document("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}"));
-    assert!(matches!(&skipped, Subject::Skipped(note) if note.message.contains("Deployment is skipped")), "{skipped:?}");
+    assert!(
+        matches!(&skipped, Subject::Skipped(note) if note.message.contains("Deployment is skipped")),
+        "{skipped:?}"
+    );
     let broken = subject(&document("apiVersion: networking.k8s.io/v1\nkind: GrpcRoute\nmetadata: {name: a}"));
     let expected = "write apiVersion: gateway.networking.k8s.io/v1, kind: GRPCRoute";
     assert!(matches!(&broken, Subject::Broken(error) if error.message.contains(expected)), "{broken:?}");

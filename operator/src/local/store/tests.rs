@@ -33,7 +33,11 @@ fn a_first_reading_brings_the_objects_their_namespaces_and_the_class() {
     let mut store = Store::default();
     let first = store.read(&[source("a.yaml", &service("a"))], at(1));
     assert_eq!(told(&first), ["+GatewayClass sluice", "+Service default/a", "+Namespace default"]);
-    assert!(first.findings.iter().any(|finding| finding.message.contains("--endpoints default/a=127.0.0.1:")), "{:?}", first.findings);
+    assert!(
+        first.findings.iter().any(|finding| finding.message.contains("--endpoints default/a=127.0.0.1:")),
+        "{:?}",
+        first.findings
+    );
     let again = store.read(&[source("a.yaml", &service("a"))], at(2));
     assert_eq!(told(&again), Vec::<String>::new());
 }
@@ -71,13 +75,17 @@ fn of_two_documents_for_one_object_the_first_counts_and_the_second_is_named() {
     let mut store = Store::default();
     let second = service("a").replace("9000", "9001");
     let update = store.read(&[source("a.yaml", &service("a")), source("b.yaml", &second)], at(1));
-    assert_eq!(errors(&update), ["b.yaml:1: Service default/a is already at a.yaml:1, and that one counts: remove one of them"]);
+    assert_eq!(
+        errors(&update),
+        ["b.yaml:1: Service default/a is already at a.yaml:1, and that one counts: remove one of them"]
+    );
 }
 
 #[test]
 fn age_and_generation_survive_a_restart_and_end_with_the_object() {
     let mut store = Store::default();
-    let time = |store: &Store| store.objects()[&Ref::new(Kind::Service, NsName::new("default", "a"))]["metadata"].clone();
+    let time =
+        |store: &Store| store.objects()[&Ref::new(Kind::Service, NsName::new("default", "a"))]["metadata"].clone();
     store.read(&[source("a.yaml", &service("a"))], at(1));
     let mut restarted = Store::new(Endpoints::default(), store.identities().clone());
     restarted.read(&[source("a.yaml", &service("a").replace("9000", "9001"))], at(50));

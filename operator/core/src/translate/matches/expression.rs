@@ -190,3 +190,117 @@ const fn most(kind: &RepetitionKind) -> u32 {
         ) => *most,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::inspect;
+    use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_oneof, proptest};
+
+    #[test]
+    fn what_re2_takes_is_taken() {
+        let table = [
+            "Get|List",
+            "a.*",
+            "[a-z_][a-z0-9_]*",
+            "(?i)grpc",
+            "(?P<name>a+)b",
+            "(?:a|b){2,3}",
+            "a{1000}",
+            r"\d+\.\w*",
+            r"\pL\p{Lu}\P{Nd}",
+            "[[:alpha:]-]",
+            r"^\x41\x{1F600}$",
+            r"\Aa\z",
+            r"\bword\b",
+            "()",
+            "a||b",
+            r"[^\]\\]",
+            "(?s-i:.)",
+        ];
+        for expression in table {
+            assert_eq!(inspect(expression), Ok(()), "{expression}");
+        }
+    }
+
+    #[test]
+    fn what_re2_refuses_or_reads_differently_is_refused() {
+        let long = "a".repeat(1025);
+        let table = [
+            "(",
+            ")",
+            "*a",
+            "[",
+            r"a(?=b)",
+            r"(?!a)",
+            r"(?<=a)b",
+            r"(a)\1",
+            "(?x) a b",
+            "(?u)a",
+            "(?R)a",
+            "(?<name>a)",
+            r"(?P<n.x>a)",
+            r"\p{Letter}",
+            r"\p{gc=L}",
+            r"\p{Greek}",
+            r"\pX",
+            "[a&&b]",
+            "[a--b]",
+            "[a~~b]",
+            "[a[b]]",
+            r"\u0041",
+            r"\u{41}",
+            r"\U00000041",
+            r"\<a\>",
+            r"\b{start}a",
+            "a{1001}",
+            "(a{100}){11}",
+            "a**",
+            "a{2}{3}",
+            "^*",
+            "a{,2}",
+            "a{ 2 }",
+            r"\_",
+            r"\C",
+            r"\Qa\E",
+            "a\u{0}",
+            "a\n",
+            &long,
+            r"(\pL{100}){10}",
+        ];
+        for expression in table {
+            assert!(inspect(expression).is_err(), "{expression}");
+        }
+    }
+
+    fn expressions() -> impl Strategy<Value = String> {
+        let token = prop_oneof![
+            Just("(".to_owned()),
+            Just(")".to_owned()),
+            Just("[".to_owned()),
+            Just("]".to_owned()),
+            Just("(?:".to_owned()),
+            Just("*".to_owned()),
+            Just("+?".to_owned()),
+            Just("{2}".to_owned()),
+            Just("{,3}".to_owned()),
+            Just("|".to_owned()),
+            Just("\\".to_owned()),
+            Just("^".to_owned()),
+            Just("-".to_owned()),
+            Just("&&".to_owned()),
+            Just("(?i)".to_owned()),
+            any::<char>().prop_map(String::from),
+            "[a-z]".prop_map(String::from),
+        ];
+        prop::collection::vec(token, 0..16).prop_map(|tokens| tokens.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_expression_stays_whole_in_a_group(expression in expressions()) {
+            if inspect(&expression).is_ok() {
+                prop_assert!(regex::Regex::new(&format!("^(?:/(?:{expression})/[^/]+)$")).is_ok());
+            }
+        }
+    }
+}

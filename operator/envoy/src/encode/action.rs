@@ -1,0 +1,148 @@
+//! What happens to a matched request.
+//!
+//! [`ir::Route`] → `RouteAction` or a direct response
+//!
+//! **Invariant:** Envoy's own timeout of 15 s is always off: a deadline is `max_stream_duration`, which gRPC clients see as
+//! DEADLINE_EXCEEDED and which does not cut streams that have none.
+//! **Invariant:** weights never sum to 0, which Envoy refuses.
+//!
+//! Must not know: matching.
+
+use super::{UNAVAILABLE, header};
+use crate::wire;
+use envoy_types::pb::envoy::{
+    config::{
+        core::v3::RuntimeFractionalPercent,
+        route::v3::{
+            DirectResponseAction, RetryPolicy, RouteAction, WeightedCluster,
+            retry_policy::{self, RetryHostPredicate},
+            route::Action,
+            route_action::{ClusterSpecifier, MaxStreamDuration, RequestMirrorPolicy},
+            weighted_cluster::ClusterWeight,
+        },
+    },
+    extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate,
+    r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
+};
+use sluice_core::{ir, key::Text};
+use std::time::Duration;
+
+/// Envoy refuses hosts with a body above 4096 bytes.
+const MAX_BODY: usize = 1024;
+/// How often a retry may draw a host again that was tried before.
+const OTHER_HOST_ATTEMPTS: i64 = 5;
+/// What never reached a backend's code.
+const ALWAYS_RETRIED: &str = "connect-failure,refused-stream";
+
+pub(super) fn message(route: &ir::Route) -> Action {
+    match &route.action {
+        ir::Action::Unavailable(reason) => unavailable(reason),
+        ir::Action::Forward(forward) if forward.shares.is_empty() => unavailable("no backend of this rule can be used"),
+        ir::Action::Forward(forward) => Action::Route(forwarded(route, forward)),
+    }
+}
+
+/// The clusters that an action names, mirrors included; may repeat.
+pub(super) fn clusters(action: &ir::Action) -> impl Iterator<Item = &Text> {
+    let forward = match action {
+        ir::Action::Forward(forward) => Some(forward),
+        ir::Action::Unavailable(_) => None,
+    };
+    let shares = forward.into_iter().flat_map(|forward| &forward.shares).map(|share| &share.cluster);
+    let mirrors = forward.into_iter().flat_map(|forward| &forward.mirrors).map(|mirror| &mirror.cluster);
+    shares.chain(mirrors)
+}
+
+/// 503, which gRPC clients see as UNAVAILABLE with the reason as message.
+fn unavailable(reason: &str) -> Action {
+    let body = reason.get(..reason.floor_char_boundary(MAX_BODY)).unwrap_or_default();
+    Action::DirectResponse(DirectResponseAction { status: 503, body: Some(wire::text(body)), ..Default::default() })
+}
+
+fn forwarded(route: &ir::Route, forward: &ir::Forward) -> RouteAction {
+    RouteAction {
+        cluster_specifier: Some(destination(forward)),
+        timeout: wire::duration(Duration::ZERO),
+        idle_timeout: wire::duration(route.timeouts.idle.unwrap_or_default()),
+        max_stream_duration: Some(deadline(&route.timeouts)),
+        retry_policy: route.retry.as_ref().map(retry),
+        request_mirror_policies: forward.mirrors.iter().map(mirror).collect(),
+        ..Default::default()
+    }
+}
+
+/// Zero in both fields: no deadline but the client's own `grpc-timeout`.
+fn deadline(timeouts: &ir::Timeouts) -> MaxStreamDuration {
+    let shortest = [timeouts.request, timeouts.max_stream].into_iter().flatten().min().unwrap_or_default();
+    MaxStreamDuration {
+        max_stream_duration: wire::duration(shortest),
+        grpc_timeout_header_max: wire::duration(shortest),
+        ..Default::default()
+    }
+}
+
+fn destination(forward: &ir::Forward) -> ClusterSpecifier {
+    match forward.shares.as_slice() {
+        [only] if forward.unavailable == 0 && is_plain(only) => ClusterSpecifier::Cluster(only.cluster.to_string()),
+        shares => ClusterSpecifier::WeightedClusters(weighted(shares, forward.unavailable)),
+    }
+}
+
+fn is_plain(share: &ir::Share) -> bool {
+    let none = ir::HeaderEdits::default();
+    share.request_headers == none && share.response_headers == none
+}
+
+fn weighted(shares: &[ir::Share], unavailable: u32) -> WeightedCluster {
+    let lost = (unavailable > 0).then(|| ClusterWeight {
+        name: UNAVAILABLE.to_owned(),
+        weight: wire::count(unavailable),
+        ..Default::default()
+    });
+    WeightedCluster { clusters: shares.iter().map(share).chain(lost).collect(), ..Default::default() }
+}
+
+fn share(share: &ir::Share) -> ClusterWeight {
+    ClusterWeight {
+        name: share.cluster.to_string(),
+        weight: wire::count(share.weight),
+        request_headers_to_add: header::added(&share.request_headers),
+        request_headers_to_remove: header::removed(&share.request_headers),
+        response_headers_to_add: header::added(&share.response_headers),
+        response_headers_to_remove: header::removed(&share.response_headers),
+        ..Default::default()
+    }
+}
+
+fn mirror(mirror: &ir::Mirror) -> RequestMirrorPolicy {
+    let share = FractionalPercent { numerator: mirror.parts_per_million, denominator: DenominatorType::Million.into() };
+    RequestMirrorPolicy {
+        cluster: mirror.cluster.to_string(),
+        runtime_fraction: Some(RuntimeFractionalPercent { default_value: Some(share), ..Default::default() }),
+        // A copy is told the authority of the original, without `-shadow`: gRPC servers may check it.
+        disable_shadow_host_suffix_append: true,
+        ..Default::default()
+    }
+}
+
+/// The budget is the cluster's: Envoy 1.40 has none per route.
+fn retry(retry: &ir::Retry) -> RetryPolicy {
+    let on = [ALWAYS_RETRIED].into_iter().chain(retry.on.iter().map(|name| &**name));
+    RetryPolicy {
+        retry_on: on.collect::<Vec<_>>().join(","),
+        num_retries: wire::count(retry.attempts),
+        per_try_timeout: retry.per_try.and_then(wire::duration),
+        retry_host_predicate: vec![another_host()],
+        host_selection_retry_max_attempts: OTHER_HOST_ATTEMPTS,
+        ..Default::default()
+    }
+}
+
+fn another_host() -> RetryHostPredicate {
+    RetryHostPredicate {
+        name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+        config_type: Some(retry_policy::retry_host_predicate::ConfigType::TypedConfig(wire::any(
+            &PreviousHostsPredicate::default(),
+        ))),
+    }
+}

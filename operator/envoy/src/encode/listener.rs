@@ -1,0 +1,118 @@
+//! Ports.
+//!
+//! [`ir::Listener`] → `Listener`: filter chains by SNI, each with a connection manager of its own
+//!
+//! **Invariant:** what is here follows from ports, hostnames and names of certificates; routes never reach it, since a change of
+//! a chain drains its connections.
+//!
+//! Must not know: what is routed where.
+
+use super::connection;
+use crate::wire;
+use envoy_types::pb::envoy::{
+    config::{
+        core::v3::{TrafficDirection, TransportSocket, transport_socket},
+        listener::v3::{
+            Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter, filter, listener_filter::ConfigType,
+        },
+    },
+    extensions::{
+        filters::listener::tls_inspector::v3::TlsInspector,
+        transport_sockets::tls::v3::{
+            CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters, tls_parameters::TlsProtocol,
+        },
+    },
+};
+use sluice_core::{hostname::Hostname, ir, key::Text};
+use sluice_xds::{Id, ResourceType};
+
+pub(super) fn name(port: &ir::Listener) -> Text {
+    match port.protocol {
+        ir::Protocol::Http { .. } => format!("http-{}", port.port).into(),
+        ir::Protocol::Https { .. } => format!("https-{}", port.port).into(),
+    }
+}
+
+pub(super) fn message(port: &ir::Listener) -> Listener {
+    let (chains, inspectors) = match &port.protocol {
+        ir::Protocol::Http { routes } => (vec![chain(&name(port), routes)], Vec::new()),
+        ir::Protocol::Https { chains } => (chains.iter().map(secure_chain).collect(), vec![tls_inspector()]),
+    };
+    Listener {
+        name: name(port).to_string(),
+        stat_prefix: name(port).to_string(),
+        address: Some(wire::address(port.bind)),
+        filter_chains: chains,
+        listener_filters: inspectors,
+        traffic_direction: TrafficDirection::Inbound.into(),
+        ..Default::default()
+    }
+}
+
+pub(super) fn requires(port: &ir::Listener) -> Vec<Id> {
+    let routes = |name: &Text| Id::new(ResourceType::RouteConfiguration, name.clone());
+    let mut ids = match &port.protocol {
+        ir::Protocol::Http { routes: name } => vec![routes(name)],
+        ir::Protocol::Https { chains } => chains.iter().map(|chain| routes(&chain.routes)).collect(),
+    };
+    if let ir::Protocol::Https { chains } = &port.protocol {
+        let names = chains.iter().flat_map(|chain| &chain.certificates);
+        ids.extend(names.map(|name| Id::new(ResourceType::Secret, name.clone())));
+    }
+    ids.sort();
+    ids.dedup();
+    ids
+}
+
+fn chain(name: &str, routes: &str) -> FilterChain {
+    let connections = connection::message(name, routes);
+    let config = Some(filter::ConfigType::TypedConfig(wire::any(&connections)));
+    let filter = Filter { name: "envoy.filters.network.http_connection_manager".to_owned(), config_type: config };
+    FilterChain { name: name.to_owned(), filters: vec![filter], ..Default::default() }
+}
+
+/// Envoy tells chains apart by their match and keeps the connections of a chain that did not change.
+fn secure_chain(by: &ir::Chain) -> FilterChain {
+    FilterChain {
+        filter_chain_match: server_names(&by.sni),
+        transport_socket: Some(tls(&by.certificates)),
+        ..chain(by.sni.as_str(), &by.routes)
+    }
+}
+
+/// `*` is no match at all: Envoy prefers the longest server name, and takes a chain without one for the rest.
+fn server_names(sni: &Hostname) -> Option<FilterChainMatch> {
+    let names = vec![sni.to_string()];
+    (!sni.is_any()).then(|| FilterChainMatch { server_names: names, ..Default::default() })
+}
+
+fn tls(certificates: &[Text]) -> TransportSocket {
+    let context = DownstreamTlsContext {
+        common_tls_context: Some(CommonTlsContext {
+            tls_params: Some(TlsParameters {
+                tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
+                ..Default::default()
+            }),
+            tls_certificate_sds_secret_configs: certificates.iter().map(secret).collect(),
+            alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(wire::any(&context))),
+    }
+}
+
+fn secret(name: &Text) -> SdsSecretConfig {
+    SdsSecretConfig { name: name.to_string(), sds_config: Some(wire::ads()) }
+}
+
+fn tls_inspector() -> ListenerFilter {
+    ListenerFilter {
+        name: "envoy.filters.listener.tls_inspector".to_owned(),
+        config_type: Some(ConfigType::TypedConfig(wire::any(&TlsInspector::default()))),
+        ..Default::default()
+    }
+}

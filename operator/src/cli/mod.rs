@@ -1,0 +1,70 @@
+//! Commands: one file each.
+//!
+//! arguments → a command → output and an exit status
+//!
+//! **Invariant:** an error says what, where, and what to do.
+//!
+//! Must not know: how anything is done; commands call, and print what comes back.
+
+mod crds;
+mod get;
+mod lint;
+mod local;
+mod offline;
+mod status;
+mod translate;
+
+use clap::{Parser, Subcommand};
+use std::{
+    io::{self, ErrorKind, Write},
+    process::ExitCode,
+};
+
+/// gRPC services on Kubernetes from one resource.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, propagate_version = true, max_term_width = 120)]
+#[command(after_help = "Installed as kubectl-sluice in PATH, the same commands are `kubectl sluice …`.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve manifests from disk through an Envoy on this machine, without a cluster
+    Local(local::Args),
+    /// Print what manifests become: Gateway API objects, the intermediate representation, or Envoy's configuration
+    Translate(translate::Args),
+    /// Check manifests and say what is wrong with them; exits 1 if anything is
+    Lint(lint::Args),
+    /// List or print objects of a running `sluice local`
+    Get(get::Args),
+    /// Say how a running `sluice local` is doing
+    Status(status::Args),
+    /// Print the CustomResourceDefinitions of Sluice
+    Crds(crds::Args),
+}
+
+/// Runs the command of the process's arguments.
+pub(crate) fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Local(args) => local::run(args),
+        Command::Translate(args) => translate::run(&args),
+        Command::Lint(args) => lint::run(&args),
+        Command::Get(args) => get::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Crds(args) => crds::run(&args),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("sluice: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Writes to stdout. A reader that has seen enough, such as `head`, is no error.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
