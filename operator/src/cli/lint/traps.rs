@@ -44,16 +44,21 @@ fn of_route(name: &Ref, route: &Route, world: &World) -> Vec<Warning> {
 fn shared_pods(route: &Route, world: &World) -> Vec<String> {
     let targets = route.rules.iter().flat_map(|rule| &rule.backends).map(|backend| &backend.target);
     let namespace = |given: &Option<_>| given.clone().unwrap_or_else(|| route.metadata.key.namespace.clone());
-    let names: BTreeSet<_> = targets.map(|target| NsName::new(namespace(&target.namespace), target.name.clone())).collect();
+    let names: BTreeSet<_> =
+        targets.map(|target| NsName::new(namespace(&target.namespace), target.name.clone())).collect();
     let services: Vec<_> = names.iter().filter_map(|name| world.all::<Service>().get(name)).collect();
-    let pairs = services.iter().enumerate().flat_map(|(index, one)| services.iter().skip(index + 1).map(move |other| (one, other)));
+    let pairs = services
+        .iter()
+        .enumerate()
+        .flat_map(|(index, one)| services.iter().skip(index + 1).map(move |other| (one, other)));
     pairs.filter_map(|(one, other)| overlap(one, other, world)).collect()
 }
 
 fn overlap(one: &Service, other: &Service, world: &World) -> Option<String> {
     let (first, second) = (&one.metadata.key, &other.metadata.key);
     let wider = |a: &Service, b: &Service| {
-        !a.spec.selector.is_empty() && a.spec.selector.iter().all(|(name, value)| b.spec.selector.get(name) == Some(value))
+        !a.spec.selector.is_empty()
+            && a.spec.selector.iter().all(|(name, value)| b.spec.selector.get(name) == Some(value))
     };
     let same_namespace = first.namespace == second.namespace;
     let selected = match (same_namespace && wider(one, other), same_namespace && wider(other, one)) {
@@ -85,8 +90,11 @@ fn unreachable_rules(route: &Route) -> Vec<String> {
     let mut seen: Vec<(&Match, usize)> = Vec::new();
     let mut words = Vec::new();
     for (index, rule) in route.rules.iter().enumerate() {
-        let earlier: Vec<_> = rule.matches.iter().map(|wanted| seen.iter().find(|(known, _)| *known == wanted)).collect();
-        if let Some(Some((_, first))) = earlier.iter().find(|found| found.is_some()).filter(|_| earlier.iter().all(Option::is_some)) {
+        let earlier: Vec<_> =
+            rule.matches.iter().map(|wanted| seen.iter().find(|(known, _)| *known == wanted)).collect();
+        if let Some(Some((_, first))) =
+            earlier.iter().find(|found| found.is_some()).filter(|_| earlier.iter().all(Option::is_some))
+        {
             words.push(format!("rules[{index}] never matches: rules[{first}] has the same matches and comes first"));
         }
         seen.extend(rule.matches.iter().map(|wanted| (wanted, index)));
@@ -96,7 +104,8 @@ fn unreachable_rules(route: &Route) -> Vec<String> {
 
 /// `/package.Service/Method` in an HTTPRoute works by accident of how gRPC uses HTTP.
 fn grpc_by_path(route: &Route) -> Vec<String> {
-    let matches = route.rules.iter().enumerate().flat_map(|(index, rule)| rule.matches.iter().map(move |found| (index, found)));
+    let matches =
+        route.rules.iter().enumerate().flat_map(|(index, rule)| rule.matches.iter().map(move |found| (index, found)));
     let paths = matches.filter(|_| route.kind == Kind::HttpRoute).filter_map(|(index, found)| match &found.on {
         Matching::Http(http) if is_grpc(&http.path.value) => Some((index, &http.path.value)),
         _ => None,
@@ -132,9 +141,10 @@ fn uncovered(gateway: &Gateway, world: &World) -> Vec<Warning> {
             let namespace = reference.namespace.clone().unwrap_or_else(|| gateway.metadata.key.namespace.clone());
             let secret = NsName::new(namespace, reference.name.clone());
             let names = world.all::<Secret>().get(&secret).and_then(|held| names_of(held)).unwrap_or_default();
-            found.extend(complaint(&listener.hostname, &secret, &names).map(|words| {
-                (name.clone(), format!("listener {}: {words}", listener.name))
-            }));
+            found.extend(
+                complaint(&listener.hostname, &secret, &names)
+                    .map(|words| (name.clone(), format!("listener {}: {words}", listener.name))),
+            );
         }
     }
     found
@@ -145,7 +155,10 @@ fn complaint(hostname: &Hostname, secret: &NsName, names: &[String]) -> Option<S
     if names.is_empty() || names.iter().any(|name| covers(name, host)) {
         return None;
     }
-    Some(format!("the certificate of Secret {secret} is for {}, not for {host}: verifying clients refuse it", names.join(", ")))
+    Some(format!(
+        "the certificate of Secret {secret} is for {}, not for {host}: verifying clients refuse it",
+        names.join(", ")
+    ))
 }
 
 /// RFC 6125, section 6.4.3.
@@ -179,40 +192,47 @@ mod tests {
         world
     }
 
-    fn service(name: &str, selector: Value) -> (Kind, Value) {
-        (Kind::Service, json!({"metadata": {"namespace": "a", "name": name}, "spec": {"ports": [{"port": 1}], "selector": selector}}))
+    fn service(name: &str, selector: &Value) -> (Kind, Value) {
+        (
+            Kind::Service,
+            json!({"metadata": {"namespace": "a", "name": name}, "spec": {"ports": [{"port": 1}], "selector": selector}}),
+        )
     }
 
-    fn route(rules: Value) -> (Kind, Value) {
+    fn route(rules: &Value) -> (Kind, Value) {
         (Kind::GrpcRoute, json!({"metadata": {"namespace": "a", "name": "r"}, "spec": {"rules": rules}}))
     }
 
     fn words(world: &World) -> String {
-        all(world).into_iter().map(|(object, words)| format!("{object}: {words}\n")).collect()
+        all(world)
+            .into_iter()
+            .flat_map(|(object, words)| [object.to_string(), ": ".to_owned(), words, "\n".to_owned()])
+            .collect()
     }
 
     #[test]
     fn a_selector_that_includes_another_backends_pods_is_named() {
         let rules = json!([{"backendRefs": [{"name": "v1", "port": 1}, {"name": "v2", "port": 1}]}]);
-        let wide = service("v1", json!({"app": "x"}));
-        let narrow = service("v2", json!({"app": "x", "version": "v2"}));
-        let found = words(&world(vec![wide, narrow.clone(), route(rules.clone())]));
+        let wide = service("v1", &json!({"app": "x"}));
+        let narrow = service("v2", &json!({"app": "x", "version": "v2"}));
+        let found = words(&world(vec![wide, narrow.clone(), route(&rules)]));
         assert!(found.contains("Service a/v1 also selects the pods of Service a/v2"), "{found}");
-        let mended = service("v1", json!({"app": "x", "version": "v1"}));
-        assert_eq!(words(&world(vec![mended, narrow, route(rules)])), "");
+        let mended = service("v1", &json!({"app": "x", "version": "v1"}));
+        assert_eq!(words(&world(vec![mended, narrow, route(&rules)])), "");
     }
 
     #[test]
     fn a_rule_that_repeats_earlier_matches_never_matches() {
         let same = json!({"matches": [{"method": {"service": "a.B"}}]});
-        let found = words(&world(vec![route(json!([same, {"matches": [{"method": {"service": "a.C"}}]}, same]))]));
+        let found = words(&world(vec![route(&json!([same, {"matches": [{"method": {"service": "a.C"}}]}, same]))]));
         assert_eq!(found, "GRPCRoute a/r: rules[2] never matches: rules[0] has the same matches and comes first\n");
     }
 
     #[test]
     fn a_grpc_path_in_an_httproute_is_answered_with_the_grpcroute_to_write() {
         let spec = json!({"rules": [{"matches": [{"path": {"type": "Exact", "value": "/com.example.User/Login"}}]}]});
-        let found = words(&world(vec![(Kind::HttpRoute, json!({"metadata": {"namespace": "a", "name": "r"}, "spec": spec}))]));
+        let found =
+            words(&world(vec![(Kind::HttpRoute, json!({"metadata": {"namespace": "a", "name": "r"}, "spec": spec}))]));
         assert!(found.contains("method {service: com.example.User, method: Login}"), "{found}");
         for (path, expected) in [("/", false), ("/api/v1.2", false), ("/echo.Echo/", true), ("/index.html", false)] {
             assert_eq!(is_grpc(path), expected, "{path}");
