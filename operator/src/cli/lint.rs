@@ -17,7 +17,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let evaluation = evaluate(&args.sources);
     let problems = problems(&evaluation);
-    super::print(&problems.iter().map(|problem| format!("{problem}\n")).collect::<String>())?;
+    super::print(&problems.iter().flat_map(|problem| [problem, "\n"]).collect::<String>())?;
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

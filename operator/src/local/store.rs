@@ -187,7 +187,8 @@ impl Store {
                 Ok(object) => changes.push(Change::Upsert(object)),
                 // Admission has decoded what was written, so this is one of the others.
                 Err(error) => {
-                    findings.extend(self.place(reference).map(|place| Finding::error(place.clone(), error.to_string())))
+                    let place = self.place(reference).cloned();
+                    findings.extend(place.map(|place| Finding::error(place, error.to_string())));
                 }
             }
         }

@@ -192,36 +192,39 @@ mod tests {
         world
     }
 
-    fn service(name: &str, selector: Value) -> (Kind, Value) {
+    fn service(name: &str, selector: &Value) -> (Kind, Value) {
         (
             Kind::Service,
             json!({"metadata": {"namespace": "a", "name": name}, "spec": {"ports": [{"port": 1}], "selector": selector}}),
         )
     }
 
-    fn route(rules: Value) -> (Kind, Value) {
+    fn route(rules: &Value) -> (Kind, Value) {
         (Kind::GrpcRoute, json!({"metadata": {"namespace": "a", "name": "r"}, "spec": {"rules": rules}}))
     }
 
     fn words(world: &World) -> String {
-        all(world).into_iter().map(|(object, words)| format!("{object}: {words}\n")).collect()
+        all(world)
+            .into_iter()
+            .flat_map(|(object, words)| [object.to_string(), ": ".to_owned(), words, "\n".to_owned()])
+            .collect()
     }
 
     #[test]
     fn a_selector_that_includes_another_backends_pods_is_named() {
         let rules = json!([{"backendRefs": [{"name": "v1", "port": 1}, {"name": "v2", "port": 1}]}]);
-        let wide = service("v1", json!({"app": "x"}));
-        let narrow = service("v2", json!({"app": "x", "version": "v2"}));
-        let found = words(&world(vec![wide, narrow.clone(), route(rules.clone())]));
+        let wide = service("v1", &json!({"app": "x"}));
+        let narrow = service("v2", &json!({"app": "x", "version": "v2"}));
+        let found = words(&world(vec![wide, narrow.clone(), route(&rules)]));
         assert!(found.contains("Service a/v1 also selects the pods of Service a/v2"), "{found}");
-        let mended = service("v1", json!({"app": "x", "version": "v1"}));
-        assert_eq!(words(&world(vec![mended, narrow, route(rules)])), "");
+        let mended = service("v1", &json!({"app": "x", "version": "v1"}));
+        assert_eq!(words(&world(vec![mended, narrow, route(&rules)])), "");
     }
 
     #[test]
     fn a_rule_that_repeats_earlier_matches_never_matches() {
         let same = json!({"matches": [{"method": {"service": "a.B"}}]});
-        let found = words(&world(vec![route(json!([same, {"matches": [{"method": {"service": "a.C"}}]}, same]))]));
+        let found = words(&world(vec![route(&json!([same, {"matches": [{"method": {"service": "a.C"}}]}, same]))]));
         assert_eq!(found, "GRPCRoute a/r: rules[2] never matches: rules[0] has the same matches and comes first\n");
     }
 
