@@ -8,6 +8,7 @@
 
 mod crds;
 mod get;
+mod import;
 mod lint;
 mod local;
 mod offline;
@@ -37,6 +38,8 @@ enum Command {
     Translate(translate::Args),
     /// Check manifests and say what is wrong with them; exits 1 if anything is
     Lint(lint::Args),
+    /// Turn existing Gateways' GRPCRoutes into GrpcServices that say the same
+    Import(import::Args),
     /// List or print objects of a running `sluice local`
     Get(get::Args),
     /// Say how a running `sluice local` is doing
@@ -51,6 +54,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Local(args) => local::run(args),
         Command::Translate(args) => translate::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Crds(args) => crds::run(&args),

@@ -4,11 +4,10 @@ use super::offline::{Evaluation, Sources, evaluate};
 use crate::local::store::has_errors;
 use serde_json::{Map, Value, json};
 use sluice_core::{
-    key::{NsName, Ref},
+    key::NsName,
     translate::{attach, lower},
     world::{Reader, Surfaces, World, gateway::Gateway},
 };
-use sluice_engine::Apply;
 use sluice_xds::{ResourceType, Snapshot};
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode, sync::Arc};
 
@@ -46,16 +45,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if has_errors(&evaluation.findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Without ownerReferences: the uid of a service belongs to the cluster that it lives in.
 fn gateway_api(evaluation: &Evaluation) -> anyhow::Result<String> {
-    let mut objects = BTreeMap::<&Ref, &Value>::new();
-    for apply in evaluation.steps.iter().flat_map(|effects| &effects.applies) {
-        match apply {
-            Apply::Put { reference, value, .. } => objects.insert(reference, value),
-            Apply::Remove { reference, .. } => objects.remove(reference),
-        };
-    }
-    let documents: Result<Vec<_>, _> = objects.into_values().map(serde_saphyr::to_string).collect();
-    Ok(documents?.join("---\n"))
+    let portable = |value: &Value| {
+        let mut value = value.clone();
+        value.get_mut("metadata").and_then(Value::as_object_mut).map(|metadata| metadata.remove("ownerReferences"));
+        value
+    };
+    let documents = evaluation.generated().into_iter().map(|value| serde_saphyr::to_string(&portable(value)));
+    Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
 }
 
 fn ir(world: &World) -> String {
