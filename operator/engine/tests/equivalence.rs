@@ -297,7 +297,7 @@ fn check(engine: &Engine, server: &mut Server) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn after_any_history_the_engine_holds_what_a_recomputation_gives(batches in prop::collection::vec(prop::collection::vec(op(), 1..4), 1..16)) {
