@@ -3,6 +3,7 @@
 //! envoy-types has no descriptors, but ships the `.proto` files that it was generated from. They are found through Cargo itself,
 //! so that a registry, a vendored copy and a path all work.
 
+use serde_json::Value;
 use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
 /// The local limit stands first: protox resolves its `common.ratelimit` against every package read so far, and fault brings a
@@ -59,11 +60,12 @@ fn proto_folder() -> Result<PathBuf, Box<dyn Error>> {
     let platform = env::var("TARGET")?;
     cargo.args(["metadata", "--format-version=1", "--offline", "--filter-platform", &platform]);
     let output = cargo.current_dir(env::var("CARGO_MANIFEST_DIR")?).output()?;
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
+    let metadata: Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("cargo metadata: {error}: {}", String::from_utf8_lossy(&output.stderr)))?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata names no packages")?;
-    let manifest = packages.iter().find(|package| package["name"] == "envoy-types");
-    let manifest = manifest.and_then(|package| package["manifest_path"].as_str());
+    let packages = metadata.get("packages").and_then(Value::as_array).ok_or("cargo metadata names no packages")?;
+    let text = |package: &Value, field| package.get(field).and_then(Value::as_str).map(str::to_owned);
+    let package = packages.iter().find(|package| text(package, "name").as_deref() == Some("envoy-types"));
+    let manifest = package.and_then(|package| text(package, "manifest_path"));
     let folder = manifest.and_then(|path| PathBuf::from(path).parent().map(|crate_root| crate_root.join("proto")));
     Ok(folder.ok_or("envoy-types is not a dependency")?)
 }

@@ -1,7 +1,7 @@
 //! The pure core of Sluice: what the objects of a cluster mean for gRPC traffic.
 //!
 //! [`world::World`] (trimmed objects, clock, proxies' answers) → `author` (level 1: objects to write),
-//! `translate` (level 2: [`ir`]) and `status` (conditions).
+//! `translate` (level 2: [`ir`]), `status` (conditions) and `lint` (traps).
 //!
 //! **Invariant:** every function is a function of its arguments; the same world gives the same output, byte for byte.
 //! **Invariant:** translation never fails: it returns what can be served and the problems beside it.
@@ -13,6 +13,7 @@ pub mod author;
 pub mod hostname;
 pub mod ir;
 pub mod key;
+pub mod lint;
 pub mod status;
 pub mod translate;
 pub mod world;

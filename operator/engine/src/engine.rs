@@ -9,12 +9,12 @@ use crate::{
     state::{Settings, State},
 };
 use chrono::{DateTime, Utc};
+use sluice_api::{GrpcPolicySpec, GrpcServiceSpec};
 use sluice_core::{
     key::{Kind, NsName, Ref},
     translate::attach::Plan,
     world::{Change, Dep, Own, Reader, Stored, Surfaces, World},
 };
-use sluice_api::{GrpcPolicySpec, GrpcServiceSpec};
 use sluice_xds::Snapshot;
 use std::{
     collections::{BTreeMap, BTreeSet},

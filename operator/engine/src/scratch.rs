@@ -201,9 +201,8 @@ impl<'s> View<'s> {
             Some((Ref::new(Kind::GrpcPolicy, policy.clone()), serde_json::to_value(status).ok()?))
         });
         let services = self.state.world.all::<Own<GrpcServiceSpec>>().keys();
-        let services = services.filter_map(|service| {
-            Some((Ref::new(Kind::GrpcService, service.clone()), self.service_status(service)?))
-        });
+        let services = services
+            .filter_map(|service| Some((Ref::new(Kind::GrpcService, service.clone()), self.service_status(service)?)));
         let own = policies.chain(services);
         routes.chain(classes).chain(own).chain(self.plans.values().flat_map(|plan| self.statuses_of(plan))).collect()
     }

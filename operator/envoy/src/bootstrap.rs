@@ -61,7 +61,7 @@ pub fn render(bootstrap: &Bootstrap) -> Value {
     })
 }
 
-/// One stream for all types. A first response that never comes must not hold listeners for longer than Envoy's default of 15 s.
+/// One stream for all types, so that the control plane decides their order.
 fn discovery() -> Value {
     let ads = json!({ "ads": {}, "resource_api_version": "V3" });
     let service = json!({ "envoy_grpc": { "cluster_name": CONTROL_PLANE } });
@@ -129,4 +129,30 @@ fn overload(max_connections: u32) -> Value {
     json!({
         "resource_monitors": [{ "name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": config }],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Admin, Bootstrap, Source, render};
+
+    fn proxy(admin: Admin) -> Bootstrap {
+        Bootstrap {
+            id: "greeter-0".to_owned(),
+            gateway: "default/greeter".to_owned(),
+            source: Source::Cleartext(([127, 0, 0, 1], 18000).into()),
+            admin,
+            max_connections: 10_000,
+        }
+    }
+
+    #[test]
+    fn the_whole_bootstrap_is_as_written_down() {
+        insta::assert_yaml_snapshot!(render(&proxy(Admin::Loopback(0))));
+    }
+
+    #[test]
+    fn the_admin_interface_can_be_a_socket() {
+        let value = render(&proxy(Admin::Socket("/run/sluice/admin.sock".into())));
+        assert_eq!(value["admin"]["address"]["pipe"]["path"], "/run/sluice/admin.sock");
+    }
 }

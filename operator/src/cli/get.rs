@@ -47,7 +47,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("no such object: `sluice get` lists what there is");
     }
     match args.output {
-        Output::Json => super::print(&(serde_json::to_string_pretty(&wanted)? + "\n"))?,
+        Output::Json => {
+            super::print(&(serde_json::to_string_pretty(&document(&wanted, args.name.as_deref()))? + "\n"))?
+        }
         Output::Yaml => {
             let documents: Result<Vec<_>, _> = wanted.iter().map(serde_saphyr::to_string).collect();
             super::print(&documents?.join("---\n"))?;
@@ -55,6 +57,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Output::Table | Output::Wide => super::print(&(table(&wanted, args.output, Utc::now()) + "\n"))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The object of that name, or a list, as kubectl prints them.
+fn document(objects: &[Value], name: Option<&str>) -> Value {
+    match (objects, name) {
+        ([object], Some(_)) => object.clone(),
+        _ => serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}),
+    }
 }
 
 /// The document behind `/status`.

@@ -1,5 +1,6 @@
 //! `sluice local` with a real Envoy, called by real clients.
 
+mod expressions;
 mod matching;
 mod mistakes;
 mod refusal;

@@ -75,7 +75,7 @@ impl CertSpec {
 
 /// What a Secret holds, as far as issuing is concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Held {
+pub(crate) struct Held {
     /// DNS names and addresses, sorted.
     pub sans: Vec<Text>,
     /// First moment.
@@ -90,7 +90,7 @@ pub(super) struct Held {
 
 impl Held {
     /// Reads the first certificate of a Secret; `None` if there is none, or no key beside it.
-    pub(super) fn read(secret: &Secret) -> Option<Self> {
+    pub(crate) fn read(secret: &Secret) -> Option<Self> {
         secret.get("tls.key").filter(|key| !key.is_empty())?;
         let (_, pem) = parse_x509_pem(secret.get("tls.crt")?).ok()?;
         let certificate = pem.parse_x509().ok()?;

@@ -183,10 +183,14 @@ fn allowed_routes(written: Option<&GatewayListenersAllowedRoutes>) -> Value {
     value
 }
 
-/// A listener's name out of its hostname: `grpc-example-com`, `wildcard-example-com`. DNS labels have no dots, so the
-/// replacement is unambiguous but for hyphens; the CRD's limit of 253 holds for every hostname.
+/// A listener's name out of its hostname: `grpc-example-com`, `wildcard.example-com`. No two hostnames share one: hyphens of
+/// the hostname are doubled, and only a wildcard leaves a dot.
 fn section(hostname: &str) -> String {
-    hostname.replacen('*', "wildcard", 1).replace('-', "--").replace('.', "-")
+    let dashed = |name: &str| name.replace('-', "--").replace('.', "-");
+    match hostname.strip_prefix("*.") {
+        Some(domain) => format!("wildcard.{}", dashed(domain)),
+        None => dashed(hostname),
+    }
 }
 
 fn parent(kind: Kind, key: &NsName) -> ParentRef {

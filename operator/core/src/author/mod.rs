@@ -1,6 +1,6 @@
 //! Level 1: a GrpcService → the Gateway API objects that expose it, and their statuses → its status.
 //!
-//! [`author`] decides what has to exist.
+//! [`author`] decides what has to exist; [`status`] reads back what became of it; [`import`] goes the other way.
 //!
 //! **Invariant:** what is written is portable: only names, labels and GrpcPolicy are Sluice's own.
 //! **Invariant:** every defaulted field is written out, so that nothing ever looks changed to a GitOps tool.
@@ -12,22 +12,23 @@ mod certificate;
 mod frame;
 mod gateways;
 mod grants;
+mod import;
 mod order;
 mod rails;
 mod route;
 mod status;
 mod tls;
 
+pub(crate) use certificate::Held;
 pub use certificate::{CertSpec, Issue, Issuer};
+pub use import::{Imported, Note, import};
 pub use status::{Progress, ServiceStatus, status};
 
 use crate::{
     key::{Kind, NsName, Ref, Text},
     world::{Own, Reader, meta::Meta, route::ParentRef},
 };
-use certificate::Held;
 use frame::Frame;
-use gateways::Reach;
 use serde_json::Value;
 use sluice_api::GrpcServiceSpec;
 
@@ -66,6 +67,8 @@ pub(crate) struct Report {
     pub(crate) order: order::Order,
     /// Whether GrpcPolicies are needed.
     pub(crate) policies: Vec<NsName>,
+    /// Secrets that would have to be made and stand there as somebody else's, with their owners.
+    pub(crate) foreign: Vec<(NsName, Text)>,
 }
 
 /// One entry of `spec.gateways`, or the default Gateway.
@@ -102,25 +105,29 @@ pub fn author(service: &NsName, read: &Reader) -> Option<Authored> {
     }
     drafts.extend(grants::author(&frame, &object.spec, &mut refusals, read));
     refusals.extend(reach.refusals.iter().cloned());
-    let report = report(&object.spec, reach, refusals, certificate.state, &policies);
+    let foreign = foreign_secrets(&certificate.unfit, &object.metadata, read);
+    let is_ours = |issue: &Issue| foreign.iter().all(|(secret, _)| *secret != issue.secret);
+    let issues = certificate.issues.into_iter().filter(is_ours).collect();
     let objects = drafts.into_iter().map(|draft| claim(draft, &object.metadata, read)).collect();
-    Some(Authored { objects, issues: certificate.issues, report })
-}
-
-fn report(
-    spec: &GrpcServiceSpec,
-    reach: Reach,
-    refusals: Vec<rails::Refusal>,
-    certificate: tls::State,
-    policies: &[Draft],
-) -> Report {
-    Report {
+    let report = Report {
         gateways: reach.gateways,
         refusals,
-        certificate,
-        order: order::judge(spec),
+        certificate: certificate.state,
+        order: order::judge(&object.spec),
         policies: policies.iter().map(|draft| draft.reference.key.clone()).collect(),
-    }
+        foreign,
+    };
+    Some(Authored { objects, issues, report })
+}
+
+/// A Secret of a namesake that was deleted counts as ours: where nobody collects garbage, it would stand in the way for ever.
+fn foreign_secrets(unfit: &[NsName], service: &Meta, read: &Reader) -> Vec<(NsName, Text)> {
+    let owner = |key: &NsName| {
+        let meta = existing(&Ref::new(Kind::Secret, key.clone()), read)?;
+        let uid = meta.controller.as_ref().map(|owner| owner.uid.clone()).unwrap_or_default();
+        owner_if_foreign(meta, &Meta { uid, ..service.clone() })
+    };
+    unfit.iter().filter_map(|key| Some((key.clone(), owner(key)?))).collect()
 }
 
 /// An object before it is known whether somebody else's stands in its place.
@@ -165,3 +172,6 @@ fn existing<'w>(reference: &Ref, read: &Reader<'w>) -> Option<&'w Meta> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,9 +12,10 @@ use sluice_api::{
 };
 
 /// The services of reflection, in both versions that clients know.
-const REFLECTION: [&str; 2] = ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+pub(super) const REFLECTION: [&str; 2] =
+    ["grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 /// The name of the rule for reflection; a rule of the user that has it gets the other.
-const REFLECTION_RULE: [&str; 2] = ["reflection", "grpc-reflection"];
+pub(super) const REFLECTION_RULE: [&str; 2] = ["reflection", "grpc-reflection"];
 
 pub(super) fn author(frame: &Frame, spec: &GrpcServiceSpec, hostnames: Option<&[Text]>, reach: &Reach) -> Draft {
     let parents: Vec<Value> = reach.gateways.iter().map(|gateway| parent_ref(frame, &gateway.parent_ref)).collect();

@@ -19,6 +19,8 @@ pub(super) struct Plan {
     /// The ConfigMap that publishes the CA.
     pub(super) objects: Vec<Draft>,
     pub(super) issues: Vec<Issue>,
+    /// Secrets of ours that are absent or do not fit any more.
+    pub(super) unfit: Vec<NsName>,
     pub(super) state: State,
 }
 
@@ -71,7 +73,13 @@ pub(super) fn plan(meta: &Meta, spec: &GrpcServiceSpec, hostnames: Option<&[Text
             TlsType::CertManager => cert_manager(&frame, read),
         },
         None if on_default_gateway => self_signed(&frame, names, read),
-        None => Plan { refs: Vec::new(), objects: Vec::new(), issues: Vec::new(), state: State::OfListener },
+        None => Plan {
+            refs: Vec::new(),
+            objects: Vec::new(),
+            issues: Vec::new(),
+            unfit: Vec::new(),
+            state: State::OfListener,
+        },
     }
 }
 
@@ -88,16 +96,20 @@ fn self_signed(frame: &Frame, names: &[Text], read: &Reader) -> Plan {
     let authority_is_fresh = authority.as_ref().is_some_and(|authority| authority.is_fresh(read));
     let signed = |held: &Held| authority.as_ref().is_some_and(|authority| held.is_signed_by(authority));
     let fits = held.as_ref().is_some_and(|held| held.sans == sans && held.is_fresh(read) && signed(held));
-    let mut issues = Vec::new();
-    let mut issue = |secret: &NsName, spec| {
-        issues.push(Issue { secret: secret.clone(), spec, metadata: frame.metadata(&secret.name) });
-    };
-    if !authority_is_fresh {
-        issue(&ca, CertSpec::authority(format!("{} CA", frame.service).into(), read.now()));
+    let unfit = [(!authority_is_fresh).then(|| ca.clone()), (!fits).then(|| leaf.clone())];
+    let wish = if !authority_is_fresh {
+        Some((&ca, CertSpec::authority(format!("{} CA", frame.service).into(), read.now())))
     } else if !fits && !sans.is_empty() {
         let common_name = sans.first().cloned().unwrap_or_default();
-        issue(&leaf, CertSpec::leaf(common_name, sans, ca.clone(), read.now()));
-    }
+        Some((&leaf, CertSpec::leaf(common_name, sans, ca.clone(), read.now())))
+    } else {
+        None
+    };
+    let issue = |(secret, spec): (&NsName, CertSpec)| Issue {
+        secret: secret.clone(),
+        spec,
+        metadata: frame.metadata(&secret.name),
+    };
     let state = match held {
         Some(held) if authority.is_some() => State::Issued {
             secret: leaf.clone(),
@@ -107,7 +119,13 @@ fn self_signed(frame: &Frame, names: &[Text], read: &Reader) -> Plan {
         },
         _ => State::Issuing { secret: leaf.clone() },
     };
-    Plan { refs: vec![secret_ref(&leaf)], objects: published_authority(frame, &ca, read), issues, state }
+    Plan {
+        refs: vec![secret_ref(&leaf)],
+        objects: published_authority(frame, &ca, read),
+        issues: wish.map(issue).into_iter().collect(),
+        unfit: unfit.into_iter().flatten().collect(),
+        state,
+    }
 }
 
 /// A CA whose key is gone cannot sign: it counts as absent.
@@ -137,6 +155,7 @@ fn provided(frame: &Frame, tls: &Tls, read: &Reader) -> Plan {
         refs: secrets.iter().map(secret_ref).collect(),
         objects: Vec::new(),
         issues: Vec::new(),
+        unfit: Vec::new(),
         state: State::Provided { secrets, not_after: first.map(|held| held.not_after) },
     }
 }
@@ -149,6 +168,7 @@ fn cert_manager(frame: &Frame, read: &Reader) -> Plan {
         refs: vec![secret_ref(&secret)],
         objects: Vec::new(),
         issues: Vec::new(),
+        unfit: Vec::new(),
         state: State::CertManager { secret, not_after: held.map(|held| held.not_after) },
     }
 }

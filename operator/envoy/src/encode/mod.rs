@@ -76,3 +76,6 @@ fn resource(id: Id, meaning: &impl Hash, message: &impl Message, requires: Vec<I
     let bytes = message.encode_to_vec().into();
     Arc::new(Resource { id, version: version::of(meaning), bytes, requires: requires.into() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,3 +57,14 @@ pub(crate) fn of(value: &impl Hash) -> Version {
     value.hash(&mut hasher);
     Version(hasher.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+
+    #[test]
+    fn a_version_does_not_move_with_the_compiler_or_the_machine() {
+        let versions = [of(&"text"), of(&(1_u16, 2_u32, 3_u64)), of(&Some(vec![1_usize])), of(&None::<u8>)];
+        insta::assert_yaml_snapshot!(versions.map(|version| version.to_string()));
+    }
+}

@@ -132,15 +132,14 @@ impl Facts<'_, '_> {
                 Refusal::Hostname { .. } | Refusal::NoDefaultGateway => {}
             }
         }
+        if let Some((secret, owner)) = self.authored.report.foreign.first() {
+            let message = self.foreign(&format!("Secret {}", secret.name), &format!("owned by {owner}"));
+            return (GeneratedReason::ForeignObject, message);
+        }
         let label = |object: &GeneratedObject| format!("{} {}", object.kind, object.name);
         if let Some(object) = self.resources.iter().find(|object| object.state == ObjectState::Foreign) {
             let owner = object.message.as_deref().unwrap_or("owned by somebody else");
-            let message = format!(
-                "{} exists and is {owner}: delete it, or annotate it with {}={} to hand it over",
-                label(object),
-                sluice_api::ADOPT_ANNOTATION,
-                self.service.name
-            );
+            let message = self.foreign(&label(object), owner);
             return (GeneratedReason::ForeignObject, message);
         }
         if let Some(object) = self.resources.iter().find(|object| object.state == ObjectState::Failed) {
@@ -156,6 +155,14 @@ impl Facts<'_, '_> {
                 format!("{} objects are as this generation wants them", self.resources.len()),
             ),
         }
+    }
+
+    fn foreign(&self, what: &str, owner: &str) -> String {
+        let service = &self.service.name;
+        format!(
+            "{what} exists and is {owner}: delete it, or annotate it with {}={service} to hand it over",
+            sluice_api::ADOPT_ANNOTATION
+        )
     }
 
     fn certificate(&self) -> Word<CertificateReadyReason> {

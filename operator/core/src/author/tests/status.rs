@@ -1,0 +1,368 @@
+//! Every reason of every condition: what brings it about, and that its message says what to do.
+
+use super::{authored, echo, object, observe, profile, put, service, world};
+use crate::{
+    author::{Desired, Progress, ServiceStatus, status},
+    key::{Kind, NsName, Ref},
+    world::{Change, Reader, Surfaces, World},
+};
+use serde_json::{Value, json};
+use sluice_api::grpcservice::ObjectState;
+
+fn applied(_: &Desired) -> ObjectState {
+    ObjectState::Applied
+}
+
+fn of(world: &World, state: &dyn Fn(&Desired) -> ObjectState) -> ServiceStatus {
+    let authored = authored(world);
+    status(&echo(), &authored, Progress { state, served: Some(4) }, &Reader::new(world, &Surfaces::new())).unwrap()
+}
+
+fn said(status: &ServiceStatus, kind: &str) -> (String, String, String) {
+    let condition = status.conditions().iter().find(|condition| condition.kind == kind).unwrap();
+    (condition.status.as_str().to_owned(), condition.reason.to_owned(), condition.message.clone())
+}
+
+/// Asserts what one condition says.
+#[track_caller]
+fn assert_says(world: &World, kind: &str, (truth, reason, words): (&str, &str, &str)) {
+    let (status, found, message) = said(&of(world, &applied), kind);
+    assert_eq!((status.as_str(), found.as_str()), (truth, reason), "{message}");
+    assert!(message.contains(words), "{reason}: {message:?} says {words:?}");
+}
+
+fn condition(kind: &str, truth: &str, reason: &str, message: &str) -> Value {
+    json!({"type": kind, "status": truth, "reason": reason, "message": message, "observedGeneration": 1})
+}
+
+fn parent_ref(kind: &str, name: &str) -> Value {
+    json!({"group": "gateway.networking.k8s.io", "kind": kind, "namespace": "shop", "name": name})
+}
+
+fn answer(world: &mut World, conditions: &[Value]) {
+    let parent =
+        json!({"parentRef": parent_ref("Gateway", "echo-public"), "controllerName": "c", "conditions": conditions});
+    observe(world, &Ref::new(Kind::GrpcRoute, echo()), &json!({"parents": [parent]}));
+}
+
+/// What a route's parents say when all is well.
+fn good() -> [Value; 3] {
+    ["Accepted", "ResolvedRefs", "sluice.dev/Programmed"]
+        .map(|kind| condition(kind, "True", kind.trim_start_matches("sluice.dev/"), ""))
+}
+
+/// A world in which the objects of a service are written, and its Gateway has an address.
+fn written(spec: &Value) -> World {
+    let mut world = world(&[service(spec)]);
+    for desired in authored(&world).objects {
+        let mut value = desired.value;
+        value["metadata"]["generation"] = 1.into();
+        put(&mut world, &value);
+    }
+    observe(&mut world, &gateway(), &json!({"addresses": [{"value": "10.0.0.1"}]}));
+    world
+}
+
+fn gateway() -> Ref {
+    Ref::new(Kind::Gateway, NsName::new("shop", "echo-public"))
+}
+
+/// A service that brings its own Secret, so that its certificate needs nobody.
+fn with_secret(changes: &Value) -> Value {
+    let mut spec = json!({"tls": {"type": "Secret", "certificateRefs": [{"name": "mine"}]}});
+    spec.as_object_mut().unwrap().append(&mut changes.as_object().unwrap().clone());
+    spec
+}
+
+fn ready() -> World {
+    let mut world = written(&with_secret(&json!({})));
+    put(&mut world, &object(Kind::Secret, "mine", json!({"data": {}})));
+    answer(&mut world, &good());
+    world
+}
+
+#[test]
+fn a_service_whose_parents_all_agree_is_ready_and_serves_its_generation() {
+    let status = of(&ready(), &applied);
+    assert_eq!(status.served_generation(), Some(1));
+    let value = serde_json::to_value(&status).unwrap();
+    let reasons: Vec<_> =
+        value["conditions"].as_array().unwrap().iter().map(|condition| condition["reason"].as_str().unwrap()).collect();
+    assert_eq!(
+        reasons,
+        ["Ready", "Generated", "Provided", "Accepted", "ResolvedRefs", "NotNeeded", "Programmed", "InOrder"]
+    );
+    assert_eq!(
+        value["endpoints"],
+        json!([{"gateway": "public", "hostname": "grpc.example.com", "address": "10.0.0.1", "port": 443}])
+    );
+    assert_eq!(value["gateways"][0]["name"], "public");
+}
+
+#[test]
+fn every_condition_is_there_from_the_first_write() {
+    let status = of(&world(&[service(&json!({}))]), &|_| ObjectState::Pending);
+    let kinds: Vec<_> = status.conditions().iter().map(|condition| condition.kind).collect();
+    let expected = [
+        "Ready",
+        "Generated",
+        "CertificateReady",
+        "Accepted",
+        "ResolvedRefs",
+        "PolicyAccepted",
+        "Programmed",
+        "RulesInOrder",
+    ];
+    assert_eq!(kinds, expected);
+    assert!(status.conditions().iter().all(|condition| condition.observed_generation == 1));
+    assert_eq!(status.served_generation(), Some(4), "what was served before stays");
+}
+
+#[test]
+fn generated_says_what_stands_in_the_way_of_writing() {
+    let world = ready();
+    let table = [
+        (ObjectState::Applied, "True", "Generated", "2 objects"),
+        (ObjectState::Pending, "Unknown", "Pending", "GRPCRoute echo is being written"),
+        (ObjectState::Failed, "False", "ApplyFailed", "GRPCRoute echo"),
+    ];
+    for (state, truth, reason, words) in table {
+        let only_route =
+            |desired: &Desired| if desired.reference.kind == Kind::GrpcRoute { state } else { ObjectState::Applied };
+        let (status, found, message) = said(&of(&world, &only_route), "Generated");
+        assert_eq!((status.as_str(), found.as_str()), (truth, reason));
+        assert!(message.contains(words), "{message}");
+    }
+    let mut foreign = super::world(&[service(&json!({}))]);
+    put(&mut foreign, &object(Kind::GrpcRoute, "echo", json!({"spec": {}})));
+    assert_says(
+        &foreign,
+        "Generated",
+        (
+            "False",
+            "ForeignObject",
+            "GRPCRoute echo exists and is owned by nobody: delete it, or annotate it with sluice.dev/adopt=echo",
+        ),
+    );
+    let mut secret = super::world(&[service(&json!({}))]);
+    put(&mut secret, &object(Kind::Secret, "echo-tls", json!({"data": {}})));
+    assert_says(
+        &secret,
+        "Generated",
+        ("False", "ForeignObject", "Secret echo-tls exists and is owned by nobody: delete it"),
+    );
+}
+
+#[test]
+fn guard_rails_name_the_rule_and_the_way_out() {
+    let nobody = json!({"from": "None"});
+    let grants = json!({"grants": [{"to": "Service", "namespace": "app-b"}]});
+    let claim = json!({"hostnames": [{"suffix": "example.com", "namespaces": nobody}]});
+    let table = [
+        (
+            json!({}),
+            json!({"ownGateways": nobody}),
+            "Generated",
+            "OwnGatewayNotAllowed",
+            "refer to a shared one with ref",
+        ),
+        (
+            grants,
+            json!({"grants": nobody}),
+            "Generated",
+            "GrantNotAllowed",
+            "remove spec.grants or ask the platform team",
+        ),
+        (json!({}), claim, "Accepted", "HostnameNotAllowed", "grpc.example.com: example.com is claimed"),
+        (json!({"gateways": null}), json!({}), "Accepted", "NoDefaultGateway", "add a gateway (own or ref)"),
+    ];
+    for (spec, rails, kind, reason, words) in table {
+        let [rails, class] = profile(&rails);
+        assert_says(&world(&[service(&spec), rails, class]), kind, ("False", reason, words));
+    }
+}
+
+#[test]
+fn certificate_ready_follows_the_secrets() {
+    let issuer = json!({"tls": {"type": "CertManager", "issuerRef": {"name": "acme"}}});
+    let listener = json!({"gateways": [{"name": "edge", "ref": {"name": "edge"}}], "tls": null});
+    let table = [
+        (json!({}), "Unknown", "Issuing", "Secret shop/echo-tls is being made"),
+        (issuer, "Unknown", "Issuing", "cert-manager has not filled Secret shop/echo-tls"),
+        (listener, "True", "ListenerCertificate", "bring their own"),
+        (
+            with_secret(&json!({})),
+            "False",
+            "SecretNotFound",
+            "Secret shop/mine does not exist: create it with type kubernetes.io/tls",
+        ),
+    ];
+    for (spec, truth, reason, words) in table {
+        assert_says(&world(&[service(&spec)]), "CertificateReady", (truth, reason, words));
+    }
+    for reason in ["InvalidCertificateRef", "RefNotPermitted"] {
+        let mut world = ready();
+        let refused = condition("ResolvedRefs", "False", reason, "in the listener's words");
+        observe(&mut world, &gateway(), &json!({"listeners": [{"name": "grpc-example-com", "conditions": [refused]}]}));
+        let expected = if reason == "RefNotPermitted" { reason } else { "InvalidCertificate" };
+        assert_says(&world, "CertificateReady", ("False", expected, "in the listener's words"));
+    }
+}
+
+#[test]
+fn accepted_and_resolved_refs_repeat_what_the_gateway_says() {
+    let table = [
+        ("Accepted", "NotAllowedByListeners", "NotAllowedByListeners"),
+        ("Accepted", "NoMatchingListenerHostname", "NoMatchingListenerHostname"),
+        ("Accepted", "NoMatchingParent", "NoMatchingParent"),
+        ("Accepted", "UnsupportedValue", "UnsupportedValue"),
+        ("Accepted", "IncompatibleFilters", "IncompatibleFilters"),
+        ("Accepted", "SomethingElse", "RefusedByGateway"),
+        ("ResolvedRefs", "BackendNotFound", "BackendNotFound"),
+        ("ResolvedRefs", "RefNotPermitted", "RefNotPermitted"),
+        ("ResolvedRefs", "InvalidKind", "InvalidKind"),
+        ("ResolvedRefs", "UnsupportedProtocol", "UnsupportedProtocol"),
+        ("ResolvedRefs", "SomethingElse", "RefusedByGateway"),
+    ];
+    for (kind, theirs, ours) in table {
+        let mut world = ready();
+        let conditions =
+            good().map(|good| if good["type"] == kind { condition(kind, "False", theirs, "mend it") } else { good });
+        answer(&mut world, &conditions);
+        assert_says(&world, kind, ("False", ours, "mend it"));
+        assert_says(&world, "Ready", ("False", ours, "mend it"));
+    }
+}
+
+#[test]
+fn a_gateway_that_is_absent_or_silent_is_named() {
+    let mut silent = written(&with_secret(&json!({})));
+    for kind in ["Accepted", "ResolvedRefs", "Programmed"] {
+        assert_says(&silent, kind, ("Unknown", "Pending", "gateway public"));
+    }
+    silent.apply(Change::Delete(gateway()));
+    assert_says(&silent, "Accepted", ("False", "ParentNotFound", "Gateway shop/echo-public does not exist"));
+}
+
+#[test]
+fn an_answer_about_an_older_generation_is_no_answer() {
+    let mut world = ready();
+    let route = authored(&world).objects.into_iter().find(|desired| desired.reference.kind == Kind::GrpcRoute);
+    let mut route = route.unwrap().value;
+    route["metadata"]["generation"] = 2.into();
+    put(&mut world, &route);
+    assert_says(&world, "Accepted", ("Unknown", "Pending", "has not answered yet"));
+}
+
+#[test]
+fn a_listener_set_that_is_refused_explains_the_route() {
+    let gateways = json!([{"name": "shared", "ref": {"name": "edge"}}]);
+    let mut world = written(&json!({"gateways": gateways}));
+    put(&mut world, &object(Kind::Gateway, "edge", json!({"spec": {"gatewayClassName": "sluice", "listeners": []}})));
+    let refused = condition("Accepted", "False", "NotAllowed", "allowedListeners");
+    observe(
+        &mut world,
+        &Ref::new(Kind::ListenerSet, NsName::new("shop", "echo-shared")),
+        &json!({"conditions": [refused]}),
+    );
+    assert_says(
+        &world,
+        "Accepted",
+        ("False", "RefusedByGateway", "its ListenerSet is not accepted: NotAllowed: allowedListeners"),
+    );
+}
+
+#[test]
+fn programmed_repeats_what_the_proxies_say_and_only_then_is_the_generation_served() {
+    for reason in ["Rejected", "NoReadyProxy", "AddressNotAssigned", "Invalid", "SomethingElse"] {
+        let mut world = ready();
+        let [accepted, resolved, _] = good();
+        answer(
+            &mut world,
+            &[accepted, resolved, condition("sluice.dev/Programmed", "False", reason, "proxies' words")],
+        );
+        let expected = if reason == "SomethingElse" { "RefusedByGateway" } else { reason };
+        assert_says(&world, "Programmed", ("False", expected, "proxies' words"));
+        assert_eq!(of(&world, &applied).served_generation(), Some(4));
+    }
+}
+
+#[test]
+fn under_another_controller_the_gateways_own_condition_counts() {
+    let mut world = ready();
+    let [accepted, resolved, _] = good();
+    answer(&mut world, &[accepted, resolved]);
+    assert_says(&world, "Programmed", ("Unknown", "Pending", "waiting for its proxies"));
+    observe(&mut world, &gateway(), &json!({"conditions": [condition("Programmed", "True", "Programmed", "")]}));
+    assert_says(&world, "Programmed", ("True", "Programmed", ""));
+}
+
+#[test]
+fn policies_are_judged_by_whoever_knows_them() {
+    let rules = json!([{"name": "slow", "timeouts": {"request": "2s"}}]);
+    let mut world = written(&with_secret(&json!({"rules": rules})));
+    put(&mut world, &object(Kind::Secret, "mine", json!({"data": {}})));
+    answer(&mut world, &good());
+    assert_says(&world, "PolicyAccepted", ("Unknown", "Pending", "GrpcPolicy echo-slow has not been judged"));
+    let policy = Ref::new(Kind::GrpcPolicy, NsName::new("shop", "echo-slow"));
+    let table = [
+        ("True", "Accepted", "in force"),
+        ("False", "Conflicted", "mend it"),
+        ("False", "Invalid", "mend it"),
+        ("False", "TargetNotFound", "mend it"),
+    ];
+    for (truth, reason, words) in table {
+        let conditions = [condition("Accepted", truth, reason, "mend it")];
+        let ancestor = json!({"ancestorRef": parent_ref("Gateway", "echo-public"), "controllerName": "c", "conditions": conditions});
+        observe(&mut world, &policy, &json!({"ancestors": [ancestor]}));
+        assert_says(&world, "PolicyAccepted", (truth, reason, words));
+    }
+    observe(&mut world, &policy, &json!({}));
+    let [accepted, resolved, _] = good();
+    answer(&mut world, &[accepted, resolved]);
+    assert_says(&world, "PolicyAccepted", ("False", "Unsupported", "belongs to another controller"));
+}
+
+#[test]
+fn rules_in_order_tells_where_reading_and_matching_differ() {
+    let method = |service: &str, method: &str| json!([{"method": {"service": service, "method": method}}]);
+    let header = json!([{"headers": [{"name": "env", "value": "canary"}]}]);
+    let other = json!([{"headers": [{"name": "env", "value": "stable"}], "method": {"service": "echo.Echo"}}]);
+    let expression = json!([{"method": {"type": "RegularExpression", "service": "echo.*"}}]);
+    let table = [
+        ("as written", json!([{"name": "a", "matches": method("echo.Echo", "X")}, {"name": "b"}]), "InOrder", "as"),
+        ("no call for both", json!([{"name": "a", "matches": header}, {"name": "b", "matches": other}]), "InOrder", ""),
+        (
+            "longer service",
+            json!([{"name": "a", "matches": header}, {"name": "b", "matches": method("echo.Echo", "X")}]),
+            "SpecificityWins",
+            "rules[1] b is tried before rules[0] a (longer service name)",
+        ),
+        ("more headers", json!([{"name": "a"}, {"name": "b", "matches": header}]), "SpecificityWins", "more headers"),
+        (
+            "an expression",
+            json!([{"name": "a", "matches": expression}, {"name": "b", "matches": method("echo.Echo", "X")}]),
+            "SpecificityWins",
+            "an exact name goes before an expression",
+        ),
+        (
+            "the same",
+            json!([{"name": "a", "matches": header}, {"name": "b", "matches": header}]),
+            "NeverMatches",
+            "rules[1] b never matches: rules[0] a takes the same calls",
+        ),
+    ];
+    for (name, rules, reason, words) in table {
+        let (_, found, message) = said(&of(&world(&[service(&json!({"rules": rules}))]), &applied), "RulesInOrder");
+        assert_eq!(found, reason, "{name}: {message}");
+        assert!(reason == "InOrder" || message.contains(words), "{name}: {message}");
+    }
+}
+
+#[test]
+fn ready_names_a_failure_before_something_that_only_waits() {
+    let mut world = written(&json!({}));
+    answer(&mut world, &[condition("Accepted", "False", "NoMatchingParent", "no listener")]);
+    assert_says(&world, "CertificateReady", ("Unknown", "Issuing", ""));
+    assert_says(&world, "Ready", ("False", "NoMatchingParent", "no listener"));
+}
