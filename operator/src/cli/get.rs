@@ -4,8 +4,8 @@ mod columns;
 
 use crate::local::client;
 use anyhow::{Context as _, ensure};
-use columns::Width;
 use chrono::{DateTime, Utc};
+use columns::Width;
 use comfy_table::{Table, presets};
 use http::Method;
 use serde_json::{Value, json};
@@ -13,13 +13,15 @@ use sluice_core::key::Kind;
 use std::{net::SocketAddr, process::ExitCode};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Kinds are named as in kubectl: grpcservice, grpcservices or gsvc; gateway or gtw; grpcroute, ….
+#[command(
+    after_help = "Kinds are named as in kubectl: grpcservice, grpcservices or gsvc; gateway or gtw; grpcroute, ….
 
 Examples:
   sluice get                          # everything that has a status
   sluice get gsvc echo -o yaml
   sluice get gsvc/echo -o wide
-  sluice get grpcroutes -n team-a")]
+  sluice get grpcroutes -n team-a"
+)]
 pub(super) struct Args {
     /// Kind, or KIND/NAME; all kinds that have a status if absent
     kind: Option<String>,
@@ -259,9 +261,7 @@ mod tests {
     }
 
     fn objects() -> Vec<Value> {
-        let object = |kind: &str, namespace: &str, name: &str| {
-            json!({"kind": kind, "metadata": {"namespace": namespace, "name": name}, "spec": {}, "status": {}})
-        };
+        let object = |kind: &str, namespace: &str, name: &str| json!({"kind": kind, "metadata": {"namespace": namespace, "name": name}, "spec": {}, "status": {}});
         let services = ["default", "team-a"].map(|namespace| object("GrpcService", namespace, "echo"));
         services.into_iter().chain([object("Gateway", "default", "echo-public")]).collect()
     }
@@ -317,7 +317,8 @@ mod tests {
 
     #[test]
     fn the_roll_up_tells_most_and_without_one_what_fails_first() {
-        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "R", "message": "m"});
+        let condition =
+            |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "R", "message": "m"});
         let service = json!({"status": {"conditions": [condition("Accepted", "False"), condition("Ready", "True")]}});
         let parents = json!([{"conditions": [condition("Accepted", "True"), condition("ResolvedRefs", "False")]}]);
         let route = json!({"status": {"parents": parents}});

@@ -86,7 +86,7 @@ fn backends_with_an_endpoint_in_common_are_said() {
         })
     };
     let with = |address: &str| findings(&[slice("a", "10.0.0.1"), slice("b", address), route(&["a", "b"])]);
-    assert_one(&with("10.0.0.1"), "Service shop/b", "spec", "both have the endpoint 10.0.0.1:9000");
+    assert_one(&with("10.0.0.1"), "Service shop/b", "spec", "has the endpoint 10.0.0.1:9000 like Service shop/a");
     assert_eq!(with("10.0.0.2"), []);
 }
 

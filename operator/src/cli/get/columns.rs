@@ -161,7 +161,10 @@ mod tests {
                 "conditions": [condition("Ready", "False", "BackendNotFound")],
             },
         });
-        assert_eq!(row(Kind::GrpcService, &service), ["a.example.com + 2 more", "127.0.0.1:8443", "False", "BackendNotFound"]);
+        assert_eq!(
+            row(Kind::GrpcService, &service),
+            ["a.example.com + 2 more", "127.0.0.1:8443", "False", "BackendNotFound"]
+        );
         let gateway = json!({
             "spec": {"gatewayClassName": "sluice"},
             "status": {"addresses": [{"value": "127.0.0.1"}], "conditions": [condition("Programmed", "True", "Programmed")]},
