@@ -1,17 +1,19 @@
 //! `sluice import`: GRPCRoutes as they are → GrpcServices that say the same.
 
 use super::offline::{Evaluation, Sources, evaluate};
-use crate::local::store::has_errors;
+use crate::local::{finding::Severity, store::has_errors};
 use serde_json::Value;
 use sluice_core::author::{Imported, import};
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "GrpcServices go to standard output; what to do beside, and what cannot be carried over, to standard error.
+#[command(
+    after_help = "GrpcServices go to standard output; what to do beside, and what cannot be carried over, to standard error.
 
 Examples:
   sluice import -f routes.yaml > services.yaml
-  kubectl get grpcroutes,grpcpolicies,referencegrants -A -o yaml | sluice import -f -")]
+  kubectl get grpcroutes,grpcpolicies,referencegrants -A -o yaml | sluice import -f -"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     sources: Sources,
@@ -22,7 +24,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     evaluation.findings.iter().for_each(|finding| eprintln!("{finding}"));
     let imported = import(&evaluation.objects());
     for note in &imported.notes {
-        eprintln!("{}: {}", evaluation.place(&note.object, &note.path), note.message);
+        eprintln!("{}", evaluation.finding(Severity::Note, &note.object, &note.path, &note.message));
     }
     super::print(&yaml(&imported)?)?;
     let whole = !has_errors(&evaluation.findings) && is_whole(&evaluation, &imported);

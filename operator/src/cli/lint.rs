@@ -1,13 +1,16 @@
 //! `sluice lint`: what is wrong with manifests, and what is valid and hardly meant.
 
 use super::offline::{Evaluation, Sources, evaluate};
-use crate::local::finding::Severity;
+use crate::local::{
+    finding::{Finding, Severity},
+    store::has_errors,
+};
 use serde_json::Value;
-use sluice_core::{key::Ref, lint};
-use std::{collections::BTreeSet, process::ExitCode};
+use sluice_core::lint;
+use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Each line is FILE:LINE: OBJECT: what is wrong; what to do. Lines that begin with `note:` inform only.
+#[command(after_help = "Each line is FILE:LINE: OBJECT: what is wrong; what to do. What follows `note:` informs only.
 
 Examples:
   sluice lint -f manifests/
@@ -18,41 +21,34 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let evaluation = evaluate(&args.sources);
-    let (problems, notes) = (problems(&evaluation), notes(&evaluation));
-    let lines = problems.iter().cloned().chain(notes.into_iter().map(|note| format!("note: {note}")));
-    super::print(&lines.map(|line| format!("{line}\n")).collect::<String>())?;
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let findings = findings(&evaluate(&args.sources));
+    super::print(&findings.iter().map(|finding| format!("{finding}\n")).collect::<String>())?;
+    Ok(if has_errors(&findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Endpoints are left out: manifests for a cluster have none.
-fn problems(evaluation: &Evaluation) -> BTreeSet<String> {
-    let refused = evaluation.findings.iter().filter(|finding| finding.severity == Severity::Error);
-    let mut problems: BTreeSet<_> = refused.map(ToString::to_string).collect();
-    problems.extend(said(evaluation, &|condition| judge(condition) == Judgement::Problem));
-    for trap in lint::lint(&evaluation.engine.state().world) {
-        problems.insert(format!("{}: {}", evaluation.place(&trap.object, &trap.path), trap.message));
-    }
-    problems
+/// All that is to be said, in the order of files and lines.
+fn findings(evaluation: &Evaluation) -> Vec<Finding> {
+    let refused = evaluation.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned();
+    let traps = lint::lint(&evaluation.engine.state().world);
+    let traps = traps.iter().map(|trap| evaluation.finding(Severity::Error, &trap.object, &trap.path, &trap.message));
+    let mut findings: Vec<_> = refused.chain(said(evaluation)).chain(traps).collect();
+    findings.sort();
+    findings.dedup();
+    findings
 }
 
-fn notes(evaluation: &Evaluation) -> BTreeSet<String> {
-    said(evaluation, &|condition| judge(condition) == Judgement::Note).into_iter().collect()
-}
-
-/// Conditions as lines. What is generated is left out: its service's status repeats it.
-fn said(evaluation: &Evaluation, chosen: &dyn Fn(&Value) -> bool) -> Vec<String> {
+/// What statuses say. That of what is generated is left out: its service's status repeats it.
+fn said(evaluation: &Evaluation) -> Vec<Finding> {
     let statuses = evaluation.statuses().into_iter().filter(|(object, _)| evaluation.service_of(object).is_none());
-    statuses.flat_map(|(object, status)| lines(evaluation, object, status, chosen)).collect()
-}
-
-fn lines(evaluation: &Evaluation, object: &Ref, status: &Value, chosen: &dyn Fn(&Value) -> bool) -> Vec<String> {
-    let found = conditions(status, "spec").into_iter().filter(|(_, condition)| chosen(condition));
-    found
-        .map(|(around, condition)| {
+    let conditions = statuses.flat_map(|(object, status)| {
+        conditions(status, "spec").into_iter().map(move |(around, condition)| (object, around, condition))
+    });
+    conditions
+        .filter_map(|(object, around, condition)| {
             let message = text(condition, "message");
             let path = named_field(message).map_or(around, |field| format!("spec.{field}"));
-            format!("{}: {}: {message}", evaluation.place(object, &path), text(condition, "reason"))
+            let words = format!("{}: {message}", text(condition, "reason"));
+            Some(evaluation.finding(judge(condition)?, object, &path, &words))
         })
         .collect()
 }
@@ -88,24 +84,16 @@ fn named_field(message: &str) -> Option<&str> {
     rest.get(..end.unwrap_or(rest.len())).map(|field| field.trim_end_matches('.'))
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Judgement {
-    Fine,
-    Note,
-    Problem,
-}
-
-/// Without what only proxies can make right, and roll-ups, which repeat what others say.
-fn judge(condition: &Value) -> Judgement {
-    let (kind, status) = (text(condition, "type"), text(condition, "status"));
-    match (kind, status) {
-        ("Programmed" | "sluice.dev/Programmed" | "Ready", _) => Judgement::Fine,
-        ("Conflicted", "True") => Judgement::Problem,
-        ("OverlappingTLSConfig", "True") => Judgement::Note,
-        ("Conflicted" | "OverlappingTLSConfig", _) => Judgement::Fine,
-        ("RulesInOrder", "False") if text(condition, "reason") == "SpecificityWins" => Judgement::Note,
-        (_, "False") => Judgement::Problem,
-        _ => Judgement::Fine,
+/// Whether a condition is to be said. Not those that only proxies can make right, nor roll-ups, which repeat what others say.
+fn judge(condition: &Value) -> Option<Severity> {
+    match (text(condition, "type"), text(condition, "status"), text(condition, "reason")) {
+        ("Programmed" | "sluice.dev/Programmed" | "Ready", ..) => None,
+        (_, _, "ListenersNotResolved" | "ListenersNotValid") => None,
+        ("Conflicted", "True", _) => Some(Severity::Error),
+        ("OverlappingTLSConfig", "True", _) | ("RulesInOrder", "False", "SpecificityWins") => Some(Severity::Note),
+        ("Conflicted" | "OverlappingTLSConfig", ..) => None,
+        (_, "False", _) => Some(Severity::Error),
+        _ => None,
     }
 }
 
@@ -122,16 +110,17 @@ mod tests {
     #[test]
     fn conditions_count_by_what_their_status_means() {
         let table = [
-            ("Accepted", "False", "NoMatchingParent", Judgement::Problem),
-            ("Accepted", "True", "Accepted", Judgement::Fine),
-            ("Accepted", "Unknown", "Pending", Judgement::Fine),
-            ("Programmed", "False", "Pending", Judgement::Fine),
-            ("sluice.dev/Programmed", "False", "NoReadyProxy", Judgement::Fine),
-            ("Ready", "False", "NoReadyProxy", Judgement::Fine),
-            ("Conflicted", "True", "HostnameConflict", Judgement::Problem),
-            ("Conflicted", "False", "NoConflicts", Judgement::Fine),
-            ("RulesInOrder", "False", "SpecificityWins", Judgement::Note),
-            ("RulesInOrder", "False", "NeverMatches", Judgement::Problem),
+            ("Accepted", "False", "NoMatchingParent", Some(Severity::Error)),
+            ("Accepted", "True", "Accepted", None),
+            ("Accepted", "Unknown", "Pending", None),
+            ("Accepted", "False", "ListenersNotResolved", None),
+            ("Programmed", "False", "Pending", None),
+            ("sluice.dev/Programmed", "False", "NoReadyProxy", None),
+            ("Ready", "False", "NoReadyProxy", None),
+            ("Conflicted", "True", "HostnameConflict", Some(Severity::Error)),
+            ("Conflicted", "False", "NoConflicts", None),
+            ("RulesInOrder", "False", "SpecificityWins", Some(Severity::Note)),
+            ("RulesInOrder", "False", "NeverMatches", Some(Severity::Error)),
         ];
         for (kind, status, reason, expected) in table {
             assert_eq!(judge(&json!({"type": kind, "status": status, "reason": reason})), expected, "{kind} {reason}");
@@ -178,29 +167,42 @@ spec:
   - {name: v2, service: {name: echo-v2, port: 9000}}
 ";
 
+    fn mended() -> String {
+        OVERLAP.replace("selector: {app: echo}", "selector: {app: echo, version: v1}")
+    }
+
+    fn lines(text: &str) -> Vec<String> {
+        findings(&evaluated(text)).iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn a_service_is_linted_by_what_is_generated_from_it() {
-        let found = problems(&evaluated(OVERLAP));
-        let [problem] = &*found.iter().collect::<Vec<_>>() else { panic!("one problem: {found:?}") };
-        assert!(problem.starts_with("a.yaml:6: Service default/echo: Service default/echo selects app=echo"), "{problem}");
+        let found = lines(OVERLAP);
+        let [problem] = found.as_slice() else { panic!("one problem: {found:?}") };
+        assert!(problem.starts_with("a.yaml:6: Service default/echo: selects app=echo and so reaches"), "{problem}");
     }
 
     #[test]
-    fn a_mended_selector_and_a_missing_backend_are_seen() {
-        let mended = OVERLAP.replace("selector: {app: echo}", "selector: {app: echo, version: v1}");
-        assert_eq!(problems(&evaluated(&mended)), BTreeSet::new());
-        let missing = mended.replace("service: {name: echo-v2", "service: {name: absent");
-        let found = problems(&evaluated(&missing));
-        assert!(found.iter().any(|line| line.starts_with("a.yaml:") && line.contains("BackendNotFound")), "{found:?}");
+    fn a_mended_selector_is_silent_and_a_missing_backend_is_named() {
+        assert_eq!(lines(&mended()), Vec::<String>::new());
+        let found = lines(&mended().replace("service: {name: echo-v2", "service: {name: absent"));
+        let named = |line: &String| line.starts_with("a.yaml:") && line.contains("BackendNotFound");
+        assert!(found.iter().any(named), "{found:?}");
     }
 
     #[test]
-    fn the_order_of_rules_is_a_note() {
-        let mended = OVERLAP.replace("selector: {app: echo}", "selector: {app: echo, version: v1}");
+    fn findings_are_in_the_order_of_lines_and_notes_are_no_problem() {
         let rules = "  rules:\n  - {name: all}\n  - {name: one, matches: [{method: {service: echo.Echo}}]}\n";
-        let evaluation = evaluated(&(mended + rules));
-        assert_eq!(problems(&evaluation), BTreeSet::new());
-        let notes = notes(&evaluation);
-        assert!(notes.iter().any(|note| note.contains("rules[1] one is tried before rules[0] all")), "{notes:?}");
+        let found = findings(&evaluated(&(mended() + rules)));
+        assert!(!has_errors(&found), "{found:?}");
+        let [note] = found.as_slice() else { panic!("one note: {found:?}") };
+        assert_eq!((note.severity, note.place.line), (Severity::Note, 28));
+        assert!(note.message.contains("rules[1] one is tried before rules[0] all"), "{note}");
+        let broken = found_lines(&(OVERLAP.to_owned() + "---\nkind: [\n"));
+        assert!(broken.is_sorted() && broken.len() == 2, "{broken:?}");
+    }
+
+    fn found_lines(text: &str) -> Vec<usize> {
+        findings(&evaluated(text)).iter().map(|finding| finding.place.line).collect()
     }
 }

@@ -40,8 +40,6 @@ enum Command {
     Import(import::Args),
     /// Check manifests and say what is wrong with them; exits 1 if anything is
     Lint(lint::Args),
-    /// Turn existing Gateways' GRPCRoutes into GrpcServices that say the same
-    Import(import::Args),
     /// List or print objects of a running `sluice local`
     Get(get::Args),
     /// Say how a running `sluice local` is doing
@@ -57,7 +55,6 @@ pub(crate) fn main() -> ExitCode {
         Command::Translate(args) => translate::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Lint(args) => lint::run(&args),
-        Command::Import(args) => import::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Crds(args) => crds::run(&args),

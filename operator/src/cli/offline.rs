@@ -5,7 +5,7 @@ use crate::{
         admission::{Subject, subject},
         endpoints::{Endpoints, Override},
         files,
-        finding::{Finding, Severity},
+        finding::{Finding, Place, Severity},
         manifest::{self, Document},
         store::{Identities, Source, Store},
     },
@@ -112,13 +112,17 @@ impl Evaluation {
         Some(Ref::new(Kind::GrpcService, found.clone()))
     }
 
-    /// `file:line: object` of a field, or of the object around it. What is generated stands where its service does.
-    pub(super) fn place(&self, object: &Ref, path: &str) -> String {
-        if let Some(document) = self.documents.get(object) {
-            return format!("{}: {object}", document.at(path));
+    /// What is to be said about a field of an object, at its line, or at that of the object around it. What is generated
+    /// stands where its service does.
+    pub(super) fn finding(&self, severity: Severity, object: &Ref, path: &str, message: &str) -> Finding {
+        let service = self.service_of(object);
+        let written = self.documents.get(object).map(|document| document.at(path));
+        let around = || self.documents.get(service.as_ref()?).map(|document| document.at("spec"));
+        match written.or_else(around) {
+            Some(place) => Finding::new(severity, place, format!("{object}: {message}")),
+            // A GatewayClass, say, that exists without being written.
+            None => Finding::new(severity, Place { file: object.to_string().into(), line: 0 }, message),
         }
-        let service = self.service_of(object).filter(|service| self.documents.contains_key(service));
-        service.map_or_else(|| object.to_string(), |service| self.place(&service, "spec"))
     }
 }
 
