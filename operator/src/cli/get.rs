@@ -1,9 +1,11 @@
 //! `sluice get`: the objects of a running local mode, in the form of kubectl.
 
-use crate::local::client;
+use crate::local::{
+    client,
+    summary::{self, Summary, text},
+};
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
-use comfy_table::{Table, presets};
 use http::Method;
 use serde_json::Value;
 use sluice_core::key::Kind;
@@ -48,7 +50,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     match args.output {
         Output::Json => {
-            super::print(&(serde_json::to_string_pretty(&document(&wanted, args.name.as_deref()))? + "\n"))?
+            let document = document(&wanted, args.name.as_deref());
+            super::print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
         }
         Output::Yaml => {
             let documents: Result<Vec<_>, _> = wanted.iter().map(serde_saphyr::to_string).collect();
@@ -105,10 +108,6 @@ fn names(kind: Kind) -> Vec<String> {
     vec![single, plural, short.to_owned()]
 }
 
-fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
 fn is_wanted(object: &Value, kind: Option<Kind>, args: &Args) -> bool {
     let of_kind = kind.map_or_else(|| object.get("status").is_some(), |kind| text(object, "/kind") == kind.name());
     let named = args.name.as_deref().is_none_or(|name| text(object, "/metadata/name") == name);
@@ -116,22 +115,14 @@ fn is_wanted(object: &Value, kind: Option<Kind>, args: &Args) -> bool {
     of_kind && named && there
 }
 
-/// A table without lines, as kubectl prints it.
-pub(super) fn plain(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
-    table
-}
-
 fn table(objects: &[Value], output: Output, now: DateTime<Utc>) -> String {
     let mut header = vec!["NAMESPACE", "KIND", "NAME", "STATUS", "REASON", "AGE"];
     if output == Output::Wide {
         header.push("MESSAGE");
     }
-    let mut table = plain(&header);
-    for object in objects {
+    let rows = objects.iter().map(|object| {
         let summary = Summary::of(object);
-        let mut row = vec![
+        let row = [
             text(object, "/metadata/namespace").to_owned(),
             text(object, "/kind").to_owned(),
             text(object, "/metadata/name").to_owned(),
@@ -139,51 +130,9 @@ fn table(objects: &[Value], output: Output, now: DateTime<Utc>) -> String {
             summary.reason,
             age(text(object, "/metadata/creationTimestamp"), now),
         ];
-        if output == Output::Wide {
-            row.push(summary.message);
-        }
-        table.add_row(row);
-    }
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
-}
-
-/// The one condition that tells most.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
-    pub(super) word: String,
-    pub(super) reason: String,
-    pub(super) message: String,
-}
-
-/// Conditions in the order in which they are asked: the roll-up, then what fails first.
-const RANKS: [&str; 8] = [
-    "Ready",
-    "Accepted",
-    "ResolvedRefs",
-    "sluice.dev/Programmed",
-    "Programmed",
-    "Generated",
-    "CertificateReady",
-    "Conflicted",
-];
-
-impl Summary {
-    pub(super) fn of(object: &Value) -> Self {
-        let status = object.get("status").unwrap_or(&Value::Null);
-        let lists = ["/conditions", "/parents/0/conditions", "/ancestors/0/conditions"];
-        let found = lists.iter().filter_map(|list| status.pointer(list)?.as_array()).flatten().collect::<Vec<_>>();
-        let named = |name: &&str| found.iter().find(|condition| text(condition, "/type") == *name).copied();
-        let known: Vec<_> = RANKS.iter().filter_map(named).collect();
-        let telling = known.first().filter(|first| text(first, "/type") == "Ready");
-        let failing = known
-            .iter()
-            .find(|condition| text(condition, "/status") != "True" && text(condition, "/type") != "Conflicted");
-        telling.or(failing).or(known.last()).map_or_else(Self::default, |condition| Self {
-            word: format!("{}={}", text(condition, "/type"), text(condition, "/status")),
-            reason: text(condition, "/reason").to_owned(),
-            message: text(condition, "/message").to_owned(),
-        })
-    }
+        row.into_iter().chain((output == Output::Wide).then_some(summary.message)).collect::<Vec<_>>()
+    });
+    summary::table(&header, rows)
 }
 
 fn age(created: &str, now: DateTime<Utc>) -> String {

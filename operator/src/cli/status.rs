@@ -1,6 +1,7 @@
 //! `sluice status`: how a running local mode is doing.
 
-use super::get::{Summary, fetch, plain};
+use super::get::fetch;
+use crate::local::summary::{self, Summary};
 use serde_json::Value;
 use std::{fmt::Write as _, net::SocketAddr, process::ExitCode};
 
@@ -25,8 +26,7 @@ fn report(status: &Value) -> String {
     let unwell = objects.filter_map(|object| {
         let summary = Summary::of(object);
         let name = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let bad = !summary.word.is_empty() && !summary.word.ends_with("=True");
-        bad.then(|| {
+        summary.is_unwell().then(|| {
             format!(
                 "{} {}/{}: {} ({}): {}",
                 name("/kind"),
@@ -47,22 +47,15 @@ fn report(status: &Value) -> String {
 }
 
 fn gateways(status: &Value) -> String {
-    let mut table = plain(&["GATEWAY", "LISTENS", "PROXIES", "READY", "REVISION", "RESOURCES"]);
-    for (name, gateway) in status.get("gateways").and_then(Value::as_object).into_iter().flatten() {
+    let all = status.get("gateways").and_then(Value::as_object).into_iter().flatten();
+    let rows = all.map(|(name, gateway)| {
         let number = |field: &str| gateway.get(field).unwrap_or(&Value::Null).to_string();
         let ports = gateway.get("ports").and_then(Value::as_object).into_iter().flatten();
-        let ports: Vec<_> =
-            ports.map(|(port, address)| format!("{port} at {}", address.as_str().unwrap_or_default())).collect();
-        table.add_row([
-            name.clone(),
-            ports.join(", "),
-            number("proxies"),
-            number("ready"),
-            number("revision"),
-            number("resources"),
-        ]);
-    }
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+        let ports = ports.map(|(port, address)| format!("{port} at {}", address.as_str().unwrap_or_default()));
+        let ports = ports.collect::<Vec<_>>().join(", ");
+        [name.clone(), ports, number("proxies"), number("ready"), number("revision"), number("resources")]
+    });
+    summary::table(&["GATEWAY", "LISTENS", "PROXIES", "READY", "REVISION", "RESOURCES"], rows)
 }
 
 fn finding(finding: &Value) -> Option<String> {
