@@ -1,4 +1,5 @@
 //! The offline commands as a user runs them: what is printed, where, and with which exit status.
+#![allow(clippy::unwrap_used, reason = "what fails in a helper fails the test that called it")]
 
 use std::{
     fs,
@@ -103,8 +104,5 @@ fn lint_is_silent_about_what_is_right_and_exits_1_at_a_trap() {
     let output = sluice("lint", trap.path(), &["--endpoints", "default/canary=127.0.0.1:9001"]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("the selector of Service default/echo also selects the pods of Service default/canary"),
-        "{said}"
-    );
+    assert!(said.contains("b.yaml:4: Service default/echo: ") && said.contains("default/canary"), "{said}");
 }

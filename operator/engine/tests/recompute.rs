@@ -1,5 +1,7 @@
 //! What runs again after a change, and nothing else does.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on shall end")]
+
 mod world;
 
 use serde_json::json;
@@ -24,8 +26,8 @@ fn served() -> Engine {
     let mut engine = engine();
     let objects = [
         class(Some("p")),
-        profile(json!({"cleartext": "Allow"})),
-        gateway("one", 1, json!([http("x", 80, None)])),
+        profile(&json!({"cleartext": "Allow"})),
+        gateway("one", 1, &json!([http("x", 80, None)])),
         bind("one", 80),
         Input::Change(Change::Addresses(NsName::new("a", "one"), vec!["127.0.0.1".into()])),
         service("a", "s", 9000),

@@ -1,7 +1,6 @@
 //! `sluice status`: how a running local mode is doing.
 
-use super::get::fetch;
-use crate::local::summary::{self, Summary};
+use super::get::{Summary, fetch, plain};
 use serde_json::Value;
 use std::{fmt::Write as _, net::SocketAddr, process::ExitCode};
 
@@ -26,7 +25,8 @@ fn report(status: &Value) -> String {
     let unwell = objects.filter_map(|object| {
         let summary = Summary::of(object);
         let name = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        summary.is_unwell().then(|| {
+        let bad = !summary.word.is_empty() && !summary.word.ends_with("=True");
+        bad.then(|| {
             format!(
                 "{} {}/{}: {} ({}): {}",
                 name("/kind"),
@@ -47,15 +47,22 @@ fn report(status: &Value) -> String {
 }
 
 fn gateways(status: &Value) -> String {
-    let all = status.get("gateways").and_then(Value::as_object).into_iter().flatten();
-    let rows = all.map(|(name, gateway)| {
+    let mut table = plain(&["GATEWAY", "LISTENS", "PROXIES", "READY", "REVISION", "RESOURCES"]);
+    for (name, gateway) in status.get("gateways").and_then(Value::as_object).into_iter().flatten() {
         let number = |field: &str| gateway.get(field).unwrap_or(&Value::Null).to_string();
         let ports = gateway.get("ports").and_then(Value::as_object).into_iter().flatten();
-        let ports = ports.map(|(port, address)| format!("{port} at {}", address.as_str().unwrap_or_default()));
-        let ports = ports.collect::<Vec<_>>().join(", ");
-        [name.clone(), ports, number("proxies"), number("ready"), number("revision"), number("resources")]
-    });
-    summary::table(&["GATEWAY", "LISTENS", "PROXIES", "READY", "REVISION", "RESOURCES"], rows)
+        let ports: Vec<_> =
+            ports.map(|(port, address)| format!("{port} at {}", address.as_str().unwrap_or_default())).collect();
+        table.add_row([
+            name.clone(),
+            ports.join(", "),
+            number("proxies"),
+            number("ready"),
+            number("revision"),
+            number("resources"),
+        ]);
+    }
+    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
 fn finding(finding: &Value) -> Option<String> {

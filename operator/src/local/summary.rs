@@ -14,8 +14,6 @@ pub(crate) struct Summary {
     pub(crate) word: String,
     /// Its reason.
     pub(crate) reason: String,
-    /// Its message.
-    pub(crate) message: String,
 }
 
 /// Conditions in the order in which they are asked: the roll-up, then what fails first.
@@ -35,18 +33,12 @@ impl Summary {
         roll_up.or(failing).or(known.last()).map_or_else(Self::default, |condition| Self {
             word: format!("{}={}", text(condition, "/type"), text(condition, "/status")),
             reason: text(condition, "/reason").to_owned(),
-            message: text(condition, "/message").to_owned(),
         })
-    }
-
-    /// Whether there is something to mend or to wait for.
-    pub(crate) fn is_unwell(&self) -> bool {
-        !self.word.is_empty() && !self.word.ends_with("=True")
     }
 }
 
 /// The text at a pointer; empty if there is none.
-pub(crate) fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
+fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 

@@ -61,7 +61,9 @@ const MOST_BACKENDS: usize = 16;
 /// Turns every GRPCRoute of `objects` into a GrpcService. Objects of other kinds are read for what they say of those routes.
 pub fn import(objects: &[Value]) -> Imported {
     let mut sources = Sources::default();
-    objects.iter().for_each(|object| sources.read(object));
+    for object in objects {
+        sources.read(object);
+    }
     let mut imported = Imported { services: Vec::new(), notes: std::mem::take(&mut sources.notes) };
     for route in &sources.routes {
         let mut writer = Writer { route, sources: &sources, notes: Vec::new() };

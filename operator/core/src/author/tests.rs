@@ -25,7 +25,9 @@ fn day(number: i64) -> DateTime<Utc> {
 fn world(objects: &[Value]) -> World {
     let mut world = World::new(Settings::default());
     world.apply(Change::Clock(day(0)));
-    objects.iter().for_each(|object| put(&mut world, object));
+    for object in objects {
+        put(&mut world, object);
+    }
     world
 }
 

@@ -91,9 +91,8 @@ impl Engine {
         let served = self.state.served.get(service).copied();
         let references = authored.objects.iter().map(|desired| &desired.reference);
         let there: BTreeSet<&Ref> = references.filter(|reference| self.state.world.contains(reference)).collect();
-        let state = |desired: &Desired| match there.contains(&desired.reference) {
-            true => ObjectState::Applied,
-            false => ObjectState::Pending,
+        let state = |desired: &Desired| {
+            if there.contains(&desired.reference) { ObjectState::Applied } else { ObjectState::Pending }
         };
         let progress = Progress { state: &state, served };
         let task = Task::Project(object.clone());

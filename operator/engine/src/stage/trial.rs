@@ -29,13 +29,16 @@ const CLUSTER_REST: TimeDelta = TimeDelta::seconds(60);
 #[derive(Debug, Default)]
 pub(crate) struct Trials {
     /// The last form of each route that the proxies of a Gateway acknowledged, while a later one is under way.
-    good: BTreeMap<(NsName, Ref), (Option<Arc<Lowered>>, u64)>,
+    good: BTreeMap<(NsName, Ref), Good>,
     /// Edited since the last revision.
     fresh: BTreeMap<NsName, BTreeSet<Ref>>,
     /// The routes whose revision was this one when it was published.
     due: BTreeMap<(NsName, u64), BTreeSet<Ref>>,
     open: BTreeMap<(NsName, Id), Trial>,
 }
+
+/// A form that was acknowledged, if any was, and the revision that brings the later one; 0 until that is published.
+type Good = (Option<Arc<Lowered>>, u64);
 
 /// The search for the culprit in one host.
 #[derive(Debug)]

@@ -50,7 +50,7 @@ pub(crate) fn class(profile: Option<&str>) -> Input {
     put(Kind::GatewayClass, json!({"metadata": {"name": "sluice", "generation": 1}, "spec": spec}))
 }
 
-pub(crate) fn profile(spec: Value) -> Input {
+pub(crate) fn profile(spec: &Value) -> Input {
     put(Kind::GatewayProfile, json!({"metadata": {"name": "p"}, "spec": spec}))
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn https(name: &str, port: u16, hostname: Option<&str>, secret: &str)
     })
 }
 
-pub(crate) fn gateway(name: &str, generation: i64, listeners: Value) -> Input {
+pub(crate) fn gateway(name: &str, generation: i64, listeners: &Value) -> Input {
     let spec = json!({
         "gatewayClassName": "sluice", "listeners": listeners, "allowedListeners": {"namespaces": {"from": "All"}},
     });
