@@ -276,7 +276,12 @@ async fn no_call_fails_and_no_stream_is_cut_across_500_edits() {
         tokio::spawn(edits(scene.clone())),
     );
     let failed = tally.failed.lock().unwrap();
-    assert!(failed.is_empty(), "{} calls failed, such as {:#?}", failed.len(), failed.iter().take(5).collect::<Vec<_>>());
+    assert!(
+        failed.is_empty(),
+        "{} calls failed, such as {:#?}",
+        failed.len(),
+        failed.iter().take(5).collect::<Vec<_>>()
+    );
     streamed.unwrap().unwrap();
     waited.unwrap().unwrap();
     edited.unwrap().unwrap();

@@ -65,7 +65,10 @@ impl Contest {
     /// The routes of other kinds whose names meet one of `claims`. O(names met · log n).
     fn rivals(&self, kind: Kind, claims: &[Claim]) -> BTreeSet<Ref> {
         let others = self.names.iter().filter(|(other, _)| **other != kind);
-        others.flat_map(|(_, names)| claims.iter().flat_map(move |claim| meeting(names, &claim.domain))).cloned().collect()
+        others
+            .flat_map(|(_, names)| claims.iter().flat_map(move |claim| meeting(names, &claim.domain)))
+            .cloned()
+            .collect()
     }
 
     /// The elder route of another kind that keeps this one off the listener, if any.
@@ -97,7 +100,8 @@ fn meeting<'n>(names: &'n BTreeMap<String, BTreeSet<Ref>>, domain: &Hostname) ->
     let above = key.match_indices('.').map(|(dot, _)| format!("{}.*", key.split_at(dot).0));
     let above = above.chain([String::from("*"), key.clone()]).filter_map(|name| names.get(&name));
     let prefix = key.strip_suffix('*').map(str::to_owned);
-    let below = prefix.map(|prefix| names.range(prefix.clone()..).take_while(move |(name, _)| name.starts_with(&prefix)));
+    let below =
+        prefix.map(|prefix| names.range(prefix.clone()..).take_while(move |(name, _)| name.starts_with(&prefix)));
     above.chain(below.into_iter().flatten().map(|(_, routes)| routes)).flatten().collect()
 }
 

@@ -145,9 +145,9 @@ fn stamp(new: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnM
             for (name, field) in fields {
                 let old = old.and_then(|old| old.get(name));
                 if name == "conditions" {
-                    stamp_conditions(field, old, now, turned)
+                    stamp_conditions(field, old, now, turned);
                 } else {
-                    stamp(field, old, now, turned)
+                    stamp(field, old, now, turned);
                 }
             }
         }

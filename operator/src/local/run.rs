@@ -186,18 +186,19 @@ impl Shell {
     ) -> JoinSet<()> {
         let (reports, heard) = mpsc::channel(QUEUE);
         let mut servers = JoinSet::new();
-        let router = Ads::new(self.directory.clone(), reports).router();
-        let ended = end.clone();
+        let ended = end.clone().cancelled_owned();
+        let ads = Ads::new(self.directory.clone(), reports)
+            .router()
+            .serve_with_incoming_shutdown(TcpListenerStream::new(ads), ended);
         servers.spawn(async move {
-            let served =
-                router.serve_with_incoming_shutdown(TcpListenerStream::new(ads), ended.cancelled_owned()).await;
-            served.unwrap_or_else(|error| tracing::error!("configuration is no longer served: {error}"));
+            let outcome = ads.await;
+            outcome.unwrap_or_else(|error| tracing::error!("configuration is no longer served: {error}"));
         });
         let routes = admin::router(Arc::new(self.clone()));
         announce(&pages);
         servers.spawn(async move {
-            let served = axum::serve(pages, routes).with_graceful_shutdown(end.cancelled_owned()).await;
-            served.unwrap_or_else(|error| tracing::error!("the admin interface is no longer served: {error}"));
+            let outcome = axum::serve(pages, routes).with_graceful_shutdown(end.cancelled_owned()).await;
+            outcome.unwrap_or_else(|error| tracing::error!("the admin interface is no longer served: {error}"));
         });
         tokio::spawn(hear(heard, inputs, self.snapshots.clone()));
         servers

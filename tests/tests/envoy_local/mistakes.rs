@@ -27,7 +27,8 @@ fn answered() -> Outcome {
 }
 
 async fn stage() -> Stage {
-    let stage = Stage::new(&["echo", "second"], [route("other", "other.example.com", &everything_to("echo"))]).await.unwrap();
+    let stage =
+        Stage::new(&["echo", "second"], [route("other", "other.example.com", &everything_to("echo"))]).await.unwrap();
     stage.sluice.apply("edited.yaml", GOOD).unwrap();
     stage.in_force("other").await.unwrap();
     stage.in_force("edited").await.unwrap();

@@ -87,7 +87,8 @@ impl Hosts {
     /// The routes on the host of this resource name.
     pub(crate) fn seated(&self, gateway: &NsName, name: &str) -> BTreeSet<Ref> {
         let Some((routes_of, domain)) = name.rsplit_once('/') else { return BTreeSet::new() };
-        let key = HostKey { gateway: gateway.clone(), routes_of: routes_of.into(), domain: Hostname::parse(Some(domain)) };
+        let key =
+            HostKey { gateway: gateway.clone(), routes_of: routes_of.into(), domain: Hostname::parse(Some(domain)) };
         self.0.get(&key).into_iter().flat_map(|host| host.seats.keys()).map(|(route, _)| route.clone()).collect()
     }
 }

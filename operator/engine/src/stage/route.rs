@@ -132,7 +132,8 @@ impl Engine {
         };
         self.recover(route, &raw);
         let before = self.routes.memo.get(route);
-        let same = before.is_some_and(|entry| *entry.lowered == lowered && *entry.raw == raw && entry.created == created);
+        let same =
+            before.is_some_and(|entry| *entry.lowered == lowered && *entry.raw == raw && entry.created == created);
         if same && before.is_some_and(|entry| entry.generation == generation) {
             return;
         }
