@@ -36,10 +36,10 @@ enum Command {
     Local(local::Args),
     /// Print what manifests become: Gateway API objects, the intermediate representation, or Envoy's configuration
     Translate(translate::Args),
+    /// Turn existing Gateway API manifests into GrpcServices that say the same
+    Import(import::Args),
     /// Check manifests and say what is wrong with them; exits 1 if anything is
     Lint(lint::Args),
-    /// Turn existing Gateways' GRPCRoutes into GrpcServices that say the same
-    Import(import::Args),
     /// List or print objects of a running `sluice local`
     Get(get::Args),
     /// Say how a running `sluice local` is doing
@@ -53,8 +53,8 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Local(args) => local::run(args),
         Command::Translate(args) => translate::run(&args),
-        Command::Lint(args) => lint::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Lint(args) => lint::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Crds(args) => crds::run(&args),
