@@ -200,7 +200,8 @@ fn one_table<'v>(
         let cells = columns.iter().map(|column| column.cell(object));
         table.add_row(namespace.into_iter().chain([name]).chain(cells).chain([columns::age(object, now)]));
     }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let text = table.to_string();
+    text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 /// The one condition that tells most.
@@ -261,7 +262,10 @@ mod tests {
     }
 
     fn objects() -> Vec<Value> {
-        let object = |kind: &str, namespace: &str, name: &str| json!({"kind": kind, "metadata": {"namespace": namespace, "name": name}, "spec": {}, "status": {}});
+        let object = |kind: &str, namespace: &str, name: &str| {
+            let metadata = json!({"namespace": namespace, "name": name});
+            json!({"kind": kind, "metadata": metadata, "spec": {}, "status": {}})
+        };
         let services = ["default", "team-a"].map(|namespace| object("GrpcService", namespace, "echo"));
         services.into_iter().chain([object("Gateway", "default", "echo-public")]).collect()
     }
