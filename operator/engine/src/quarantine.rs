@@ -187,7 +187,11 @@ impl Quarantine {
             return self.rule_verdict(object);
         }
         let refused = self.resources.iter().find(|((of, _), _)| of == gateway && object.kind == Kind::Gateway);
-        refused.map(|(_, (_, message))| Delivery::Rejected { message: message.clone(), rule: None, last_good: true })
+        refused.map(|((_, id), (_, message))| Delivery::Rejected {
+            message: format!("{id}: {message}").into(),
+            rule: None,
+            last_good: true,
+        })
     }
 
     fn rule_verdict(&self, route: &Ref) -> Option<Delivery> {

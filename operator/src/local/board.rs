@@ -69,6 +69,9 @@ impl Board {
             .iter()
             .map(|(reference, value)| (reference.clone(), without_secrets(reference, value.clone())))
             .collect();
+        // What was said of an object that is gone is not said of the next one of its name.
+        let (objects, generated) = (&self.objects, &self.generated);
+        self.statuses.retain(|reference, _| objects.contains_key(reference) || generated.contains_key(reference));
         self.findings = findings;
         self.loaded = true;
     }
@@ -77,7 +80,7 @@ impl Board {
     pub(crate) fn set_generated(&mut self, reference: &Ref, value: Option<Value>) {
         match value {
             Some(value) => self.generated.insert(reference.clone(), without_secrets(reference, value)),
-            None => self.generated.remove(reference),
+            None => self.generated.remove(reference).inspect(|_| _ = self.statuses.remove(reference)),
         };
     }
 

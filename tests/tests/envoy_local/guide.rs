@@ -144,8 +144,9 @@ async fn holds(sluice: &Sluice, sample: &str, said: &Said) {
 
 async fn answers(sluice: &Sluice, certificate: &Certificate, sample: &str, expected: Code) {
     let authority = authority(sluice, certificate);
-    let connection =
-        Connection::open(sluice.https(), HOST, &authority).await.unwrap_or_else(|error| panic!("{sample}: {error:#}"));
+    let connection = Connection::open(sluice.https(), HOST, &authority)
+        .await
+        .unwrap_or_else(|error| panic!("{sample}: {error:#}\n{}", sluice.said()));
     let outcome = call(&connection, Speech::Grpc, ECHO, &[]).await.unwrap();
     assert_eq!(outcome.code(), expected, "{sample}: {outcome:?}");
 }
