@@ -166,6 +166,9 @@ fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
 pub(super) fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }
 
@@ -305,6 +308,7 @@ mod tests {
         let lines: Vec<Vec<&str>> = mixed.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["NAMESPACE", "NAME", "HOSTS", "ENDPOINT", "READY", "REASON", "AGE"]);
         assert_eq!(lines[1][..2], ["default", "grpcservice/echo"]);
+        assert!(mixed.starts_with("NAMESPACE "), "no margin, as kubectl has none: {mixed}");
         assert_eq!((lines[3].len(), lines[4][2]), (0, "CLASS"));
         let alone = tables(&all[..1], &wanted(Some(Kind::GrpcService), None, None), Width::Wide, now);
         assert!(alone.contains("MESSAGE") && alone.contains(" echo "), "{alone}");
