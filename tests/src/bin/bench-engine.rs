@@ -212,7 +212,9 @@ fn edit_routes(engine: &mut Engine, routes: usize) -> Result<Cost> {
 
 fn change_endpoints(engine: &mut Engine, routes: usize) -> Result<Cost> {
     let services = routes / ROUTES_PER_SERVICE;
-    sample(engine, |number| decode(Kind::EndpointSlice, slice(number * 7 % services, 1 + number % (ENDPOINTS_PER_SERVICE - 1))))
+    sample(engine, |number| {
+        decode(Kind::EndpointSlice, slice(number * 7 % services, 1 + number % (ENDPOINTS_PER_SERVICE - 1)))
+    })
 }
 
 /// A label that nobody reads, on a route that did not change otherwise.
