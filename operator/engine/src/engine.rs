@@ -107,7 +107,8 @@ impl Engine {
         match input {
             Input::Change(change) => self.change(change),
             Input::Proxy(event) => self.hear(event),
-            Input::Leader(leads) => self.lead(leads),
+            Input::Leader(true) => self.take_lead(),
+            Input::Leader(false) => self.state.leads = false,
             Input::Expect { gateway, proxy } => self.state.fleet.expect(&gateway, proxy),
         }
     }
@@ -165,8 +166,8 @@ impl Engine {
     }
 
     /// Whoever begins to write says everything once: O(objects), at each change of the lease. Writers drop what is already there.
-    fn lead(&mut self, leads: bool) {
-        if std::mem::replace(&mut self.state.leads, leads) == leads || !leads {
+    fn take_lead(&mut self) {
+        if std::mem::replace(&mut self.state.leads, true) {
             return;
         }
         self.statuses.forget();

@@ -166,6 +166,9 @@ fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
 pub(super) fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }
 
@@ -200,7 +203,8 @@ fn one_table<'v>(
         let cells = columns.iter().map(|column| column.cell(object));
         table.add_row(namespace.into_iter().chain([name]).chain(cells).chain([columns::age(object, now)]));
     }
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let text = table.to_string();
+    text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 /// The one condition that tells most.
@@ -261,7 +265,10 @@ mod tests {
     }
 
     fn objects() -> Vec<Value> {
-        let object = |kind: &str, namespace: &str, name: &str| json!({"kind": kind, "metadata": {"namespace": namespace, "name": name}, "spec": {}, "status": {}});
+        let object = |kind: &str, namespace: &str, name: &str| {
+            let metadata = json!({"namespace": namespace, "name": name});
+            json!({"kind": kind, "metadata": metadata, "spec": {}, "status": {}})
+        };
         let services = ["default", "team-a"].map(|namespace| object("GrpcService", namespace, "echo"));
         services.into_iter().chain([object("Gateway", "default", "echo-public")]).collect()
     }
@@ -301,6 +308,7 @@ mod tests {
         let lines: Vec<Vec<&str>> = mixed.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["NAMESPACE", "NAME", "HOSTS", "ENDPOINT", "READY", "REASON", "AGE"]);
         assert_eq!(lines[1][..2], ["default", "grpcservice/echo"]);
+        assert!(mixed.starts_with("NAMESPACE "), "no margin, as kubectl has none: {mixed}");
         assert_eq!((lines[3].len(), lines[4][2]), (0, "CLASS"));
         let alone = tables(&all[..1], &wanted(Some(Kind::GrpcService), None, None), Width::Wide, now);
         assert!(alone.contains("MESSAGE") && alone.contains(" echo "), "{alone}");

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "GrpcServices go to standard output; what to do beside, and what cannot be carried over, to standard error.
+    after_help = "GrpcServices go to standard output; what to do beside, and what cannot be carried over, to standard \
+    error.
 
 Examples:
   sluice import -f routes.yaml > services.yaml

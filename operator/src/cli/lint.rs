@@ -22,7 +22,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let findings = findings(&evaluate(&args.sources));
-    super::print(&findings.iter().map(|finding| format!("{finding}\n")).collect::<String>())?;
+    let lines: Vec<_> = findings.iter().map(|finding| finding.to_string() + "\n").collect();
+    super::print(&lines.concat())?;
     Ok(if has_errors(&findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -58,9 +59,9 @@ fn conditions<'s>(status: &'s Value, around: &str) -> Vec<(String, &'s Value)> {
     let fields = status.as_object().into_iter().flatten();
     fields
         .flat_map(|(name, field)| {
-            let items = field.as_array().into_iter().flatten().enumerate();
+            let items = field.as_array().into_iter().flatten();
             match name.as_str() {
-                "conditions" => items.map(|(_, condition)| (around.to_owned(), condition)).collect(),
+                "conditions" => items.map(|condition| (around.to_owned(), condition)).collect(),
                 "parents" => within(items, "spec.parentRefs"),
                 "ancestors" => within(items, "spec.targetRefs"),
                 // A service's list repeats what its own conditions say.
@@ -71,8 +72,8 @@ fn conditions<'s>(status: &'s Value, around: &str) -> Vec<(String, &'s Value)> {
         .collect()
 }
 
-fn within<'s>(items: impl Iterator<Item = (usize, &'s Value)>, list: &str) -> Vec<(String, &'s Value)> {
-    items.flat_map(|(at, item)| conditions(item, &format!("{list}[{at}]"))).collect()
+fn within<'s>(items: impl Iterator<Item = &'s Value>, list: &str) -> Vec<(String, &'s Value)> {
+    items.enumerate().flat_map(|(at, item)| conditions(item, &format!("{list}[{at}]"))).collect()
 }
 
 /// The field of a `spec` that a message names: `rules[2].backendRefs[0]`.
@@ -84,17 +85,21 @@ fn named_field(message: &str) -> Option<&str> {
     rest.get(..end.unwrap_or(rest.len())).map(|field| field.trim_end_matches('.'))
 }
 
-/// Whether a condition is to be said. Not those that only proxies can make right, nor roll-ups, which repeat what others say.
+/// Whether a condition is to be said. Not those that only proxies can make right, nor roll-ups, which repeat what
+/// others say.
 fn judge(condition: &Value) -> Option<Severity> {
-    match (text(condition, "type"), text(condition, "status"), text(condition, "reason")) {
-        ("Programmed" | "sluice.dev/Programmed" | "Ready", ..) => None,
-        (_, _, "ListenersNotResolved" | "ListenersNotValid") => None,
-        ("Conflicted", "True", _) => Some(Severity::Error),
-        ("OverlappingTLSConfig", "True", _) | ("RulesInOrder", "False", "SpecificityWins") => Some(Severity::Note),
-        ("Conflicted" | "OverlappingTLSConfig", ..) => None,
-        (_, "False", _) => Some(Severity::Error),
-        _ => None,
-    }
+    let (kind, status, reason) = (text(condition, "type"), text(condition, "status"), text(condition, "reason"));
+    let is_bad = match kind {
+        "Programmed" | "sluice.dev/Programmed" | "Ready" => false,
+        "Conflicted" | "OverlappingTLSConfig" => status == "True",
+        _ => status == "False",
+    };
+    let severity = match (kind, reason) {
+        (_, "ListenersNotResolved" | "ListenersNotValid") => return None,
+        ("OverlappingTLSConfig", _) | (_, "SpecificityWins") => Severity::Note,
+        _ => Severity::Error,
+    };
+    is_bad.then_some(severity)
 }
 
 fn text<'v>(condition: &'v Value, name: &str) -> &'v str {

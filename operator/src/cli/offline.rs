@@ -27,7 +27,8 @@ use std::{
     path::PathBuf,
 };
 
-/// A Gateway's ports are known after one step, a CA after the next, its leaf after another, and one is for what these change.
+/// A Gateway's ports are known after one step, a CA after the next, its leaf after another, and one is for what these
+/// change.
 const ROUNDS: usize = 4;
 
 /// Which manifests.
@@ -112,8 +113,8 @@ impl Evaluation {
         Some(Ref::new(Kind::GrpcService, found.clone()))
     }
 
-    /// What is to be said about a field of an object, at its line, or at that of the object around it. What is generated
-    /// stands where its service does.
+    /// What is to be said about a field of an object, at its line, or at that of the object around it. What is
+    /// generated stands where its service does.
     pub(super) fn finding(&self, severity: Severity, object: &Ref, path: &str, message: &str) -> Finding {
         let service = self.service_of(object);
         let written = self.documents.get(object).map(|document| document.at(path));

@@ -8,7 +8,7 @@ use sluice_core::{
     translate::{attach, lower},
     world::{Reader, Surfaces, World, gateway::Gateway},
 };
-use sluice_xds::{ResourceType, Snapshot};
+use sluice_xds::{Resource, ResourceType, Snapshot};
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode, sync::Arc};
 
 #[derive(Debug, clap::Args)]
@@ -84,7 +84,7 @@ fn xds(evaluation: &Evaluation) -> Value {
         .collect();
     let view = |snapshot: &Snapshot| {
         let all = ResourceType::ALL.into_iter().flat_map(|kind| snapshot.iter(kind));
-        all.map(|resource| json!({"name": &*resource.id.name, "version": resource.version.to_string(), "resource": sluice_envoy::json::view(resource)})).collect::<Vec<_>>()
+        all.map(|resource| shown(resource)).collect::<Vec<_>>()
     };
     Value::Object(
         latest
@@ -92,6 +92,14 @@ fn xds(evaluation: &Evaluation) -> Value {
             .map(|(gateway, snapshot)| (gateway.to_string(), Value::Array(view(snapshot))))
             .collect::<Map<_, _>>(),
     )
+}
+
+fn shown(resource: &Resource) -> Value {
+    json!({
+        "name": &*resource.id.name,
+        "version": resource.version.to_string(),
+        "resource": sluice_envoy::json::view(resource),
+    })
 }
 
 #[cfg(test)]

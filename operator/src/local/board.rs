@@ -7,7 +7,10 @@
 //!
 //! It must not know how anything came about.
 
-use super::finding::Finding;
+use super::{
+    finding::Finding,
+    summary::{self, Summary},
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -121,6 +124,20 @@ impl Board {
         let objects: Vec<_> = all.into_iter().map(|(reference, value)| self.with_status(&reference, value)).collect();
         let gateways: BTreeMap<_, _> = self.gateways.iter().map(|(name, served)| (name.to_string(), served)).collect();
         json!({"ready": self.is_ready(), "gateways": gateways, "objects": objects, "findings": self.findings})
+    }
+
+    /// What fits on a screen: every Gateway, and every object that has a status.
+    pub(crate) fn glance(&self) -> String {
+        let gateways = self.gateways.iter().map(|(name, served)| {
+            let ports: Vec<_> = served.ports.iter().map(|(port, address)| format!("{port} at {address}")).collect();
+            let acknowledged = format!("{} of {} proxies ready", served.ready, served.proxies);
+            ["Gateway".to_owned(), name.to_string(), ports.join(", "), acknowledged]
+        });
+        let objects = self.statuses.iter().map(|(reference, status)| {
+            let Summary { word, reason, .. } = Summary::of(&json!({"status": status}));
+            [reference.kind.to_string(), reference.key.to_string(), word, reason]
+        });
+        summary::table(&["KIND", "NAME", "STATUS", "REASON"], gateways.chain(objects))
     }
 
     fn with_status(&self, reference: &Ref, mut value: Value) -> Value {

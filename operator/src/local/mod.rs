@@ -18,5 +18,7 @@ pub(crate) mod manifest;
 mod operate;
 pub(crate) mod ports;
 pub(crate) mod run;
+pub(crate) mod screen;
 mod state;
 pub(crate) mod store;
+mod summary;

@@ -11,6 +11,7 @@ use super::{
     board::{Board, Served},
     envoy::{self, Launch},
     ports::{Outcome, Ports, Slot},
+    screen::Screen,
     state::Directory as StateDirectory,
 };
 use crate::{
@@ -61,6 +62,8 @@ pub(crate) struct Operator {
     pub(crate) directory: Directory,
     /// Where people read statuses.
     pub(crate) board: SharedBoard,
+    /// What is seen of the board at once.
+    pub(crate) screen: Screen,
     /// Where ports are bound.
     pub(crate) ports: Ports,
     /// How proxies are started; nothing is if they are somebody else's business.
@@ -103,6 +106,7 @@ impl Carry for Operator {
         self.count(engine);
         if next.is_empty() {
             self.show_statuses();
+            self.screen.show(|| on(&self.board, |board| board.glance()));
         }
         next
     }

@@ -13,6 +13,7 @@ use super::{
     finding::{Finding, Severity},
     operate::{self, Operator, SharedBoard, SharedSnapshots, on},
     ports::{Mapping, Ports},
+    screen::Screen,
     state,
     store::{Store, Update, news},
 };
@@ -65,6 +66,8 @@ pub(crate) struct Options {
     pub(crate) state: Option<PathBuf>,
     /// How long calls may take to end.
     pub(crate) drain: Duration,
+    /// Where a glance at everything is shown.
+    pub(crate) screen: Screen,
 }
 
 /// Runs until it is told to end.
@@ -104,6 +107,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     runtime.into_carrier().children.join_all().await;
     end.cancel();
     servers.join_all().await;
+    shell.screen.end();
     Ok(())
 }
 
@@ -142,6 +146,7 @@ struct Shell {
     snapshots: SharedSnapshots,
     address: IpAddr,
     port_map: Arc<[Mapping]>,
+    screen: Screen,
 }
 
 impl Shell {
@@ -154,6 +159,7 @@ impl Shell {
             snapshots: Arc::default(),
             address: options.address,
             port_map: options.port_map.clone().into(),
+            screen: options.screen.clone(),
         }
     }
 
@@ -165,6 +171,7 @@ impl Shell {
         Operator {
             directory: self.directory.clone(),
             board: self.board.clone(),
+            screen: self.screen.clone(),
             ports: Ports::new(self.address, &self.port_map),
             launch: Some(Arc::new(launch)),
             state: self.state.clone(),

@@ -61,7 +61,8 @@ fn by_selector(world: &World, route: &Ref, wide: &NsName, narrow: &NsName) -> Op
         None => "select each by a label that the other's pods do not have".to_owned(),
     };
     let message = format!(
-        "selects {} and so reaches the pods of Service {narrow} ({}) too, which {route} has as another backend: {advice}",
+        "selects {} and so reaches the pods of Service {narrow} ({}) too, which {route} has as another backend: \
+        {advice}",
         written(ours),
         written(theirs)
     );
@@ -97,7 +98,8 @@ fn by_address(addresses: &Addresses, route: &Ref, one: &NsName, other: &NsName) 
     let (ours, theirs) = (addresses.get(one)?, addresses.get(other)?);
     let shared = ours.intersection(theirs).next()?;
     let message = format!(
-        "has the endpoint {shared} like Service {one}, and {route} has both as backends, so that what is meant for one reaches \
+        "has the endpoint {shared} like Service {one}, and {route} has both as backends, so that what is meant for one \
+        reaches \
          the other: give each endpoints of its own"
     );
     Some(Finding::new(Ref::new(Kind::Service, other.clone()), "spec", message))

@@ -154,6 +154,9 @@ fn secret(name: &str, sans: &[&str]) -> Value {
 
 const WILD: &str = "*.example.com";
 
+/// Names of the certificate, hostname of the listener, hostname of the route, and what is said.
+type Row = (&'static [&'static str], &'static str, Option<&'static str>, Option<&'static str>);
+
 #[test]
 fn a_certificate_is_held_against_the_hostnames_that_are_served_with_it() {
     let gateway = |hostname: &str| {
@@ -164,7 +167,6 @@ fn a_certificate_is_held_against_the_hostnames_that_are_served_with_it() {
     let route = |hostname: &str| {
         object("GRPCRoute", "echo", &json!({"parentRefs": [{"name": "edge"}], "hostnames": [hostname], "rules": []}))
     };
-    type Row = (&'static [&'static str], &'static str, Option<&'static str>, Option<&'static str>);
     let table: [Row; 8] = [
         (&["a.example.com"], "a.example.com", None, None),
         (&[WILD], "a.example.com", None, None),

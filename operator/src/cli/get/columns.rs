@@ -167,7 +167,10 @@ mod tests {
         );
         let gateway = json!({
             "spec": {"gatewayClassName": "sluice"},
-            "status": {"addresses": [{"value": "127.0.0.1"}], "conditions": [condition("Programmed", "True", "Programmed")]},
+            "status": {
+                "addresses": [{"value": "127.0.0.1"}],
+                "conditions": [condition("Programmed", "True", "Programmed")],
+            },
         });
         assert_eq!(row(Kind::Gateway, &gateway), ["sluice", "127.0.0.1", "True"]);
         let conditions = json!([condition("Accepted", "True", ""), condition("ResolvedRefs", "False", "")]);

@@ -24,14 +24,17 @@ impl Proxy {
     }
 
     async fn ask(&self, kind: ResourceType, names: &[&str], nonce: &str) {
-        let request = DeltaDiscoveryRequest {
-            node: Some(Node { id: "one".to_owned(), cluster: "default/edge".to_owned(), ..Node::default() }),
-            type_url: kind.type_url().to_owned(),
-            resource_names_subscribe: names.iter().map(ToString::to_string).collect(),
-            response_nonce: nonce.to_owned(),
-            ..DeltaDiscoveryRequest::default()
-        };
-        self.requests.send(request).await.unwrap();
+        self.requests.send(request(kind, names, nonce)).await.unwrap();
+    }
+}
+
+fn request(kind: ResourceType, names: &[&str], nonce: &str) -> DeltaDiscoveryRequest {
+    DeltaDiscoveryRequest {
+        node: Some(Node { id: "one".to_owned(), cluster: "default/edge".to_owned(), ..Node::default() }),
+        type_url: kind.type_url().to_owned(),
+        resource_names_subscribe: names.iter().map(ToString::to_string).collect(),
+        response_nonce: nonce.to_owned(),
+        ..DeltaDiscoveryRequest::default()
     }
 }
 
@@ -55,19 +58,10 @@ async fn fixture() -> Fixture {
 impl Fixture {
     async fn open(&mut self) -> Proxy {
         let (requests, outgoing) = mpsc::channel(16);
-        let proxy = Proxy {
-            requests,
-            responses: {
-                let first = DeltaDiscoveryRequest {
-                    node: Some(Node { id: "one".to_owned(), cluster: "default/edge".to_owned(), ..Node::default() }),
-                    type_url: ResourceType::Listener.type_url().to_owned(),
-                    ..DeltaDiscoveryRequest::default()
-                };
-                let stream = tokio_stream::once(first).chain(ReceiverStream::new(outgoing));
-                self.client.delta_aggregated_resources(stream).await.unwrap().into_inner()
-            },
-        };
-        proxy
+        let first = request(ResourceType::Listener, &[], "");
+        let stream = tokio_stream::once(first).chain(ReceiverStream::new(outgoing));
+        let responses = self.client.delta_aggregated_resources(stream).await.unwrap().into_inner();
+        Proxy { requests, responses }
     }
 
     async fn heard(&mut self) -> News {
