@@ -65,8 +65,18 @@ impl Session {
                 moved |= self.plan_type(kind, &snapshot, out);
             }
         }
+        self.say_nothing(&snapshot, out);
         for kind in ResourceType::ALL {
             self.channels.get_mut(kind).share(kind);
+        }
+    }
+
+    /// Envoy 1.40 waits 15 s for the first word about clusters, and serves nothing meanwhile: where there are none, that is said.
+    fn say_nothing(&mut self, snapshot: &Snapshot, out: &mut Vec<Output>) {
+        for kind in [ResourceType::Cluster, ResourceType::Listener] {
+            if self.channels.get(kind).waits_for_nothing() {
+                self.send(kind, Items::new(), snapshot, out);
+            }
         }
     }
 
@@ -192,7 +202,7 @@ impl Session {
         self.nonce += 1;
         let resources: Vec<Arc<Resource>> = items.values().flatten().cloned().collect();
         let removed = items.iter().filter(|(_, item)| item.is_none()).map(|(name, _)| name.clone()).collect();
-        let due = (kind == ResourceType::Cluster).then(|| self.warm_by(resources.len()));
+        let due = (kind == ResourceType::Cluster && !items.is_empty()).then(|| self.warm_by(resources.len()));
         let since = self.channels.get_mut(kind).launch(items, self.nonce, due);
         if kind == ResourceType::Cluster {
             self.sponsor(&resources, since, snapshot);
@@ -266,6 +276,7 @@ impl Channel {
 
     /// Notes a response as under way; the oldest revision in it. One that stalled is taken over by the next.
     fn launch(&mut self, items: Items, nonce: u64, due: Option<u64>) -> u64 {
+        self.told = true;
         let mut since = self.folded;
         let mut claims = BTreeMap::new();
         for name in items.keys() {

@@ -41,6 +41,10 @@ impl Subscription {
         self.asked
     }
 
+    pub(super) const fn is_for_everything(&self) -> bool {
+        self.everything
+    }
+
     pub(super) fn wants(&self, name: &str) -> bool {
         self.everything || self.names.contains(name)
     }
