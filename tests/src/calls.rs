@@ -62,16 +62,16 @@ pub async fn call(connection: &Connection, speech: Speech, path: &str, headers: 
     }
     let answer = connection.post(path, all, Bytes::from_static(&[0; 5])).await?;
     match speech {
-        Speech::Grpc => outcome(&answer, answer.data.clone(), &answer.trailers),
+        Speech::Grpc => outcome(&answer, &answer.data, &answer.trailers),
         Speech::Web => {
             let (data, trailers) = split(answer.data.clone())?;
-            outcome(&answer, data, &trailers)
+            outcome(&answer, &data, &trailers)
         }
     }
 }
 
 /// The headers alone may hold the status (trailers-only).
-fn outcome(answer: &Answer, data: Bytes, trailers: &HeaderMap) -> Result<Outcome> {
+fn outcome(answer: &Answer, data: &Bytes, trailers: &HeaderMap) -> Result<Outcome> {
     let field = |name: &str| trailers.get(name).or_else(|| answer.headers.get(name));
     let code = field("grpc-status").with_context(|| format!("no grpc-status in {answer:?}"))?;
     let code = Code::from_bytes(code.as_bytes());

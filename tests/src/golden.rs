@@ -114,9 +114,11 @@ fn change(at: usize, mut document: Value) -> anyhow::Result<Change> {
 fn bindings(engine: &Engine) -> Vec<Input> {
     let mut changes = Vec::new();
     for (gateway, ports) in engine.ports() {
-        changes.extend(ports.into_iter().map(|port| {
-            Change::Bind(gateway.clone(), port, Some(SocketAddr::from(([127, 0, 0, 1], port))))
-        }));
+        changes.extend(
+            ports
+                .into_iter()
+                .map(|port| Change::Bind(gateway.clone(), port, Some(SocketAddr::from(([127, 0, 0, 1], port))))),
+        );
         changes.push(Change::Addresses(gateway, vec!["127.0.0.1".into()]));
     }
     changes.into_iter().map(Input::Change).collect()
@@ -192,4 +194,3 @@ fn proxies(engine: &Engine) -> anyhow::Result<Map<String, Value>> {
     }
     Ok(proxies)
 }
-

@@ -206,6 +206,18 @@ impl Sluice {
         self.running.as_ref().map(|running| children(running.pid)).unwrap_or_default()
     }
 
+    /// The address at which the child serves the proxies' configuration, from the bootstrap of a Gateway's Envoy.
+    pub fn ads(&self, gateway: &str) -> Result<SocketAddr> {
+        let states = self.home.path().join("state/sluice");
+        let state = fs::read_dir(states)?.next().context("no state directory")??.path();
+        let bootstrap: Value = serde_json::from_slice(&fs::read(state.join(format!("envoy-default-{gateway}.json")))?)?;
+        let endpoint =
+            "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+        let socket = bootstrap.pointer(endpoint).context("no address in the bootstrap")?;
+        let port = u16::try_from(socket["port_value"].as_u64().context("no port")?)?;
+        Ok(SocketAddr::new(socket["address"].as_str().context("no IP address")?.parse()?, port))
+    }
+
     fn manifests(&self) -> PathBuf {
         self.home.path().join("manifests")
     }

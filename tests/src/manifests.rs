@@ -102,7 +102,7 @@ pub fn policy(route: &str, spec: &Value) -> Value {
 
 /// Several documents as one file.
 pub fn file(documents: impl IntoIterator<Item = impl Display>) -> String {
-    documents.into_iter().map(|document| format!("{document:#}\n---\n")).collect()
+    documents.into_iter().map(|document| format!("{document:#}\n")).collect::<Vec<_>>().join("---\n")
 }
 
 fn metadata(name: &str) -> Value {

@@ -39,7 +39,10 @@ impl Stage {
         }
         let backends = echoes.iter().flat_map(|(name, echo)| [service(name), endpoints(name, echo.address())]);
         let manifests = [
-            ("gateway.yaml", file([certificate.secret("certificate"), gateway("gateway", &["*.example.com"], "certificate")])),
+            (
+                "gateway.yaml",
+                file([certificate.secret("certificate"), gateway("gateway", &["*.example.com"], "certificate")]),
+            ),
             ("backends.yaml", file(backends)),
             ("test.yaml", file(documents)),
         ];

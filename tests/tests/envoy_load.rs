@@ -252,6 +252,7 @@ async fn half_closed(scene: Arc<Scene>) -> Result<()> {
 }
 
 async fn edits(scene: Arc<Scene>) -> Result<()> {
+    let before = changed(&scene)?;
     let mut dice = Dice(1_234_567);
     let mut clock = interval((SPAN - Duration::from_secs(2)) / EDITS);
     for _ in 0..EDITS {
@@ -262,7 +263,17 @@ async fn edits(scene: Arc<Scene>) -> Result<()> {
     for index in 0..HOSTS {
         scene.stage.in_force(&format!("route-{index}")).await?;
     }
+    let seen = changed(&scene)? - before;
+    // Some edits change nothing, and quick ones are taken together.
+    ensure!(seen >= u64::from(EDITS) / 2, "invalid run: the proxy was told of {seen} changes only");
     Ok(())
+}
+
+/// How many resources have changed so far.
+fn changed(scene: &Scene) -> Result<u64> {
+    let metrics = scene.stage.sluice.get("/metrics")?;
+    let value = metrics.lines().find_map(|line| line.strip_prefix("sluice_resources_changed_total "));
+    Ok(value.context("no such metric")?.parse()?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,7 +287,12 @@ async fn no_call_fails_and_no_stream_is_cut_across_500_edits() {
         tokio::spawn(edits(scene.clone())),
     );
     let failed = tally.failed.lock().unwrap();
-    assert!(failed.is_empty(), "{} calls failed, such as {:#?}", failed.len(), failed.iter().take(5).collect::<Vec<_>>());
+    assert!(
+        failed.is_empty(),
+        "{} calls failed, such as {:#?}",
+        failed.len(),
+        failed.iter().take(5).collect::<Vec<_>>()
+    );
     streamed.unwrap().unwrap();
     waited.unwrap().unwrap();
     edited.unwrap().unwrap();

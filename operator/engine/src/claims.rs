@@ -9,7 +9,7 @@
 
 use sluice_core::{
     hostname::Hostname,
-    key::{Kind, Ref},
+    key::{Kind, NsName, Ref},
     translate::{
         ListenerId,
         conflict::{self, Claim},
@@ -26,37 +26,38 @@ pub(crate) struct Claims(BTreeMap<ListenerId, Contest>);
 struct Contest {
     claims: BTreeMap<Ref, Vec<Claim>>,
     /// By kind and labels from the right, so that the names below a wildcard are neighbours.
-    names: BTreeMap<Kind, BTreeMap<String, BTreeSet<Ref>>>,
+    names: BTreeMap<Kind, Names>,
     lost: BTreeMap<Ref, Ref>,
 }
 
+/// Reversed names, each with the routes that claim it.
+type Names = BTreeSet<(Box<str>, Ref)>;
+
 /// `com.example.*` for `*.example.com`.
-fn reversed(domain: &Hostname) -> String {
+fn reversed(domain: &Hostname) -> Box<str> {
     let mut labels: Vec<&str> = domain.as_str().split('.').collect();
     labels.reverse();
-    labels.join(".")
+    labels.join(".").into()
 }
 
 impl Contest {
     fn put(&mut self, route: &Ref, claims: Vec<Claim>) {
         for gone in self.claims.remove(route).unwrap_or_default() {
-            self.unname(route, &reversed(&gone.domain));
+            self.unname(route, reversed(&gone.domain));
         }
         self.lost.remove(route);
         for claim in &claims {
             let names = self.names.entry(route.kind).or_default();
-            names.entry(reversed(&claim.domain)).or_default().insert(route.clone());
+            names.insert((reversed(&claim.domain), route.clone()));
         }
         if !claims.is_empty() {
             self.claims.insert(route.clone(), claims);
         }
     }
 
-    fn unname(&mut self, route: &Ref, name: &str) {
+    fn unname(&mut self, route: &Ref, name: Box<str>) {
         let Some(names) = self.names.get_mut(&route.kind) else { return };
-        if names.get_mut(name).is_some_and(|routes| routes.remove(route) && routes.is_empty()) {
-            names.remove(name);
-        }
+        names.remove(&(name, route.clone()));
         if names.is_empty() {
             self.names.remove(&route.kind);
         }
@@ -65,7 +66,10 @@ impl Contest {
     /// The routes of other kinds whose names meet one of `claims`. O(names met · log n).
     fn rivals(&self, kind: Kind, claims: &[Claim]) -> BTreeSet<Ref> {
         let others = self.names.iter().filter(|(other, _)| **other != kind);
-        others.flat_map(|(_, names)| claims.iter().flat_map(move |claim| meeting(names, &claim.domain))).cloned().collect()
+        others
+            .flat_map(|(_, names)| claims.iter().flat_map(move |claim| meeting(names, &claim.domain)))
+            .cloned()
+            .collect()
     }
 
     /// The elder route of another kind that keeps this one off the listener, if any.
@@ -92,13 +96,20 @@ impl Contest {
 }
 
 /// The routes at names that meet `domain`: itself, wildcards above it and, if it is a wildcard, everything below it.
-fn meeting<'n>(names: &'n BTreeMap<String, BTreeSet<Ref>>, domain: &Hostname) -> Vec<&'n Ref> {
+fn meeting<'n>(names: &'n Names, domain: &Hostname) -> Vec<&'n Ref> {
     let key = reversed(domain);
     let above = key.match_indices('.').map(|(dot, _)| format!("{}.*", key.split_at(dot).0));
-    let above = above.chain([String::from("*"), key.clone()]).filter_map(|name| names.get(&name));
-    let prefix = key.strip_suffix('*').map(str::to_owned);
-    let below = prefix.map(|prefix| names.range(prefix.clone()..).take_while(move |(name, _)| name.starts_with(&prefix)));
-    above.chain(below.into_iter().flatten().map(|(_, routes)| routes)).flatten().collect()
+    let above = above.chain([String::from("*"), key.to_string()]);
+    let exact = above.flat_map(|name| starting(names, &name, |found, wanted| found == wanted));
+    let below = key.strip_suffix('*').map(|prefix| starting(names, prefix, |found, wanted| found.starts_with(wanted)));
+    exact.chain(below.into_iter().flatten()).collect()
+}
+
+/// The routes at the names from `name` on, as long as they are wanted.
+fn starting<'n>(names: &'n Names, name: &str, is_wanted: fn(&str, &str) -> bool) -> Vec<&'n Ref> {
+    let least = Ref::new(Kind::GrpcService, NsName::cluster(""));
+    let from = names.range((Box::from(name), least)..);
+    from.take_while(|(found, _)| is_wanted(found, name)).map(|(_, route)| route).collect()
 }
 
 impl Claims {

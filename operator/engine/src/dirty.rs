@@ -61,6 +61,13 @@ impl Dirty {
         self.tasks.entry(task.stage()).or_default().insert(task);
     }
 
+    /// Asks for evaluations.
+    pub(crate) fn mark_all(&mut self, tasks: impl IntoIterator<Item = Task>) {
+        for task in tasks {
+            self.mark(task);
+        }
+    }
+
     /// Drops a request: there is nothing left to evaluate.
     pub(crate) fn unmark(&mut self, task: &Task) {
         if let Some(tasks) = self.tasks.get_mut(&task.stage()) {

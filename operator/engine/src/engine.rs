@@ -9,12 +9,12 @@ use crate::{
     state::{Settings, State},
 };
 use chrono::{DateTime, Utc};
+use sluice_api::{GrpcPolicySpec, GrpcServiceSpec};
 use sluice_core::{
     key::{Kind, NsName, Ref},
     translate::attach::Plan,
     world::{Change, Dep, Own, Reader, Stored, Surfaces, World},
 };
-use sluice_api::{GrpcPolicySpec, GrpcServiceSpec};
 use sluice_xds::Snapshot;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -88,7 +88,7 @@ impl Engine {
 
     /// Takes inputs in, evaluates what they made stale, and says what has to be done. Costs what moved, times log n.
     pub fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Effects {
-        self.authors.begin().into_iter().for_each(|task| self.dirty.mark(task));
+        self.dirty.mark_all(self.authors.begin());
         for input in inputs {
             self.take(input);
         }
@@ -107,7 +107,8 @@ impl Engine {
         match input {
             Input::Change(change) => self.change(change),
             Input::Proxy(event) => self.hear(event),
-            Input::Leader(leads) => self.lead(leads),
+            Input::Leader(true) => self.take_lead(),
+            Input::Leader(false) => self.state.leads = false,
             Input::Expect { gateway, proxy } => self.state.fleet.expect(&gateway, proxy),
         }
     }
@@ -117,10 +118,10 @@ impl Engine {
         if let Change::Clock(now) = change {
             let grace = self.settings.grace;
             self.state.grace_until.get_or_insert_with(|| now + grace);
-            self.deps.expire(now).into_iter().for_each(|task| self.dirty.mark(task));
+            self.dirty.mark_all(self.deps.expire(now));
         }
         if let Change::Delete(reference) = &change {
-            self.authors.lost(reference).into_iter().for_each(|task| self.dirty.mark(task));
+            self.dirty.mark_all(self.authors.lost(reference));
         }
         for dep in self.state.world.apply(change) {
             self.touch(&dep);
@@ -129,14 +130,12 @@ impl Engine {
 
     /// Marks whatever read `dep`, and what exists because of it.
     pub(crate) fn touch(&mut self, dep: &Dep) {
-        for task in self.deps.readers(dep) {
-            self.dirty.mark(task);
-        }
+        self.dirty.mark_all(self.deps.readers(dep));
         if let Dep::Object(object) = dep {
             if object.kind == Kind::Secret {
                 self.authors.answered(&object.key);
             }
-            roots(object).for_each(|task| self.dirty.mark(task));
+            self.dirty.mark_all(roots(object));
         }
     }
 
@@ -157,22 +156,24 @@ impl Engine {
                 Vec::new()
             }
             ProxyEvent::Stalled { gateway, ids, .. } => {
-                ids.iter().for_each(|(id, version)| self.refused(&gateway, id, *version, STALLED));
+                for (id, version) in &ids {
+                    self.refused(&gateway, id, *version, STALLED);
+                }
                 Vec::new()
             }
         };
-        moved.into_iter().for_each(|object| self.dirty.mark(Task::Project(object)));
+        self.dirty.mark_all(moved.into_iter().map(Task::Project));
     }
 
     /// Whoever begins to write says everything once: O(objects), at each change of the lease. Writers drop what is already there.
-    fn lead(&mut self, leads: bool) {
-        if std::mem::replace(&mut self.state.leads, leads) == leads || !leads {
+    fn take_lead(&mut self) {
+        if std::mem::replace(&mut self.state.leads, true) {
             return;
         }
         self.statuses.forget();
-        self.authors.forget_written().into_iter().for_each(|task| self.dirty.mark(task));
+        self.dirty.mark_all(self.authors.forget_written());
         let objects = with_status(&self.state.world);
-        objects.into_iter().for_each(|object| self.dirty.mark(Task::Project(object)));
+        self.dirty.mark_all(objects.into_iter().map(Task::Project));
     }
 
     /// How many hosts were merged, for those who pin what runs again.

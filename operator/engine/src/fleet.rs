@@ -146,10 +146,10 @@ impl Fleet {
         if !squad.is_ready() {
             return no_proxy(gateway);
         }
-        match squad.due.contains_key(object) || !squad.objects.contains_key(object) {
-            true => Delivery::Pending(format!("waiting for the proxies of Gateway {gateway} to acknowledge it").into()),
-            false => Delivery::Programmed,
+        if squad.objects.contains_key(object) && !squad.due.contains_key(object) {
+            return Delivery::Programmed;
         }
+        Delivery::Pending(format!("waiting for the proxies of Gateway {gateway} to acknowledge it").into())
     }
 
     /// What every counted proxy of a Gateway has; `None` while none is counted.
@@ -200,7 +200,7 @@ mod tests {
         assert!(!is_programmed(&fleet, &a));
         assert_eq!(fleet.synced(&g, "p1".into(), 2), []);
         assert!(!is_programmed(&fleet, &a));
-        assert_eq!(fleet.synced(&g, "p2".into(), 2), [a.clone()]);
+        assert_eq!(fleet.synced(&g, "p2".into(), 2), std::slice::from_ref(&a));
         assert!(is_programmed(&fleet, &a));
     }
 
@@ -209,7 +209,7 @@ mod tests {
         let (mut fleet, g, a) = (Fleet::default(), gateway(), route("a"));
         fleet.published(&g, 1);
         fleet.deliver(&g, &a, 1);
-        assert_eq!(fleet.synced(&g, "p1".into(), 1), [a.clone()]);
+        assert_eq!(fleet.synced(&g, "p1".into(), 1), std::slice::from_ref(&a));
         for proxy in ["p2", "p3", "p4", "p5"] {
             fleet.connected(&g, proxy.into());
             assert!(is_programmed(&fleet, &a));

@@ -14,6 +14,7 @@ mod deps;
 mod dirty;
 mod effects;
 mod engine;
+mod few;
 mod fleet;
 mod hash;
 mod quarantine;

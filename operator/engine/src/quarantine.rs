@@ -135,7 +135,8 @@ impl Quarantine {
     /// Drops refusals of rules that the route does not have any more, and returns those of culprits.
     pub(crate) fn keep_present(&mut self, route: &Ref, lowered: &Lowered) -> Vec<Refusal> {
         let present: BTreeSet<RuleKey> = rules(lowered).iter().map(|(_, rule)| key(route, rule)).collect();
-        let gone: Vec<RuleKey> = self.of(route).map(|(key, _)| key.clone()).filter(|key| !present.contains(key)).collect();
+        let gone: Vec<RuleKey> =
+            self.of(route).map(|(key, _)| key.clone()).filter(|key| !present.contains(key)).collect();
         let dropped = gone.iter().filter_map(|key| self.rules.remove(key));
         dropped.filter(|refusal| refusal.certainty == Certainty::Condemned).collect()
     }
@@ -186,17 +187,23 @@ impl Quarantine {
             return self.rule_verdict(object);
         }
         let refused = self.resources.iter().find(|((of, _), _)| of == gateway && object.kind == Kind::Gateway);
-        refused.map(|(_, (_, message))| Delivery::Rejected { message: message.clone(), rule: None, last_good: true })
+        refused.map(|((_, id), (_, message))| Delivery::Rejected {
+            message: format!("{id}: {message}").into(),
+            rule: None,
+            last_good: true,
+        })
     }
 
     fn rule_verdict(&self, route: &Ref) -> Option<Delivery> {
-        let condemned = self.of(route).map(|(_, refusal)| refusal).find(|refusal| refusal.certainty == Certainty::Condemned);
+        let condemned =
+            self.of(route).map(|(_, refusal)| refusal).find(|refusal| refusal.certainty == Certainty::Condemned);
         let rejected = condemned.map(|refusal| Delivery::Rejected {
             message: refusal.message.clone(),
             rule: Some(refusal.label.clone()),
             last_good: refusal.last_good.is_some(),
         });
-        let suspected = || Delivery::Pending("the proxies refused a change; its rules are tried one after the other".into());
+        let suspected =
+            || Delivery::Pending("the proxies refused a change; its rules are tried one after the other".into());
         rejected.or_else(|| self.has(route).then(suspected))
     }
 }

@@ -106,8 +106,8 @@ impl<'s> View<'s> {
             return None;
         }
         let claims = self.claims.get(listener)?;
-        let mine = claims.iter().filter(|claim| claim.route == *route);
-        mine.filter_map(|claim| conflict::loses_to(claim, claims.iter())).next()
+        let mut mine = claims.iter().filter(|claim| claim.route == *route);
+        mine.find_map(|claim| conflict::loses_to(claim, claims.iter()))
     }
 
     fn attached(&self, listener: &ListenerId) -> u32 {
@@ -201,18 +201,16 @@ impl<'s> View<'s> {
             Some((Ref::new(Kind::GrpcPolicy, policy.clone()), serde_json::to_value(status).ok()?))
         });
         let services = self.state.world.all::<Own<GrpcServiceSpec>>().keys();
-        let services = services.filter_map(|service| {
-            Some((Ref::new(Kind::GrpcService, service.clone()), self.service_status(service)?))
-        });
+        let services = services
+            .filter_map(|service| Some((Ref::new(Kind::GrpcService, service.clone()), self.service_status(service)?)));
         let own = policies.chain(services);
         routes.chain(classes).chain(own).chain(self.plans.values().flat_map(|plan| self.statuses_of(plan))).collect()
     }
 
     fn service_status(&self, service: &NsName) -> Option<serde_json::Value> {
         let authored = author::author(service, &self.read())?;
-        let state = |desired: &Desired| match self.state.world.contains(&desired.reference) {
-            true => ObjectState::Applied,
-            false => ObjectState::Pending,
+        let state = |desired: &Desired| {
+            if self.state.world.contains(&desired.reference) { ObjectState::Applied } else { ObjectState::Pending }
         };
         let progress = Progress { state: &state, served: self.state.served.get(service).copied() };
         serde_json::to_value(author::status(service, &authored, progress, &self.read())?).ok()

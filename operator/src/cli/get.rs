@@ -1,27 +1,38 @@
 //! `sluice get`: the objects of a running local mode, in the form of kubectl.
 
+mod columns;
+
 use crate::local::client;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
+use columns::Width;
 use comfy_table::{Table, presets};
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_core::key::Kind;
 use std::{net::SocketAddr, process::ExitCode};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Kinds are named as in kubectl: grpcservice, grpcservices or gsvc; gateway or gtw; grpcroute, ….
+
+Examples:
   sluice get                          # everything that has a status
   sluice get gsvc echo -o yaml
-  sluice get grpcroutes -n team-a -o wide")]
+  sluice get gsvc/echo -o wide
+  sluice get grpcroutes -n team-a"
+)]
 pub(super) struct Args {
-    /// Kind, in the singular, the plural or short; all kinds that have a status if absent
+    /// Kind, or KIND/NAME; all kinds that have a status if absent
     kind: Option<String>,
     /// Name; all if absent
     name: Option<String>,
     /// Namespace; all if absent
     #[arg(short, long)]
     namespace: Option<String>,
+    /// All namespaces, as without -n
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
     /// Form
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -39,22 +50,74 @@ enum Output {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let wanted = Wanted::read(args)?;
     let status = fetch(args.admin)?;
-    let kind = args.kind.as_deref().map(kind_named).transpose()?;
-    let all = status.get("objects").and_then(Value::as_array).into_iter().flatten();
-    let wanted: Vec<_> = all.filter(|object| is_wanted(object, kind, args)).cloned().collect();
-    if wanted.is_empty() {
-        bail!("no such object: `sluice get` lists what there is");
-    }
-    match args.output {
-        Output::Json => super::print(&(serde_json::to_string_pretty(&wanted)? + "\n"))?,
-        Output::Yaml => {
-            let documents: Result<Vec<_>, _> = wanted.iter().map(serde_saphyr::to_string).collect();
-            super::print(&documents?.join("---\n"))?;
-        }
-        Output::Table | Output::Wide => super::print(&(table(&wanted, args.output, Utc::now()) + "\n"))?,
-    }
+    let all: Vec<&Value> = status.get("objects").and_then(Value::as_array).into_iter().flatten().collect();
+    let chosen: Vec<&Value> = all.iter().copied().filter(|object| wanted.includes(object)).collect();
+    ensure!(!chosen.is_empty(), wanted.absence(&all));
+    super::print(&match args.output {
+        Output::Json => serde_json::to_string_pretty(&wanted.whole(&chosen))? + "\n",
+        Output::Yaml => serde_saphyr::to_string(&wanted.whole(&chosen))?,
+        Output::Table => tables(&chosen, &wanted, Width::Narrow, Utc::now()),
+        Output::Wide => tables(&chosen, &wanted, Width::Wide, Utc::now()),
+    })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is asked for.
+struct Wanted<'a> {
+    kind: Option<Kind>,
+    name: Option<&'a str>,
+    namespace: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    fn read(args: &'a Args) -> anyhow::Result<Self> {
+        let written = args.kind.as_deref();
+        let (kind, name) = match written.and_then(|written| written.split_once('/')) {
+            Some((kind, name)) => (Some(kind), Some(name)),
+            None => (written, args.name.as_deref()),
+        };
+        let namespace = args.namespace.as_deref().filter(|_| !args.all_namespaces);
+        Ok(Self { kind: kind.map(kind_named).transpose()?, name, namespace })
+    }
+
+    fn is_kind(&self, object: &Value) -> bool {
+        self.kind.map_or_else(|| object.get("status").is_some(), |kind| text(object, "/kind") == kind.name())
+    }
+
+    fn includes(&self, object: &Value) -> bool {
+        self.is_kind(object)
+            && self.name.is_none_or(|name| text(object, "/metadata/name") == name)
+            && self.namespace.is_none_or(|namespace| text(object, "/metadata/namespace") == namespace)
+    }
+
+    /// What there is instead.
+    fn absence(&self, all: &[&Value]) -> String {
+        let kind = self.kind.map_or("object with a status", Kind::name);
+        let name = self.name.map(|name| format!(" {name:?}")).unwrap_or_default();
+        let place = self.namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+        let others = all.iter().filter(|object| self.is_kind(object)).map(|object| path(object));
+        let others: Vec<_> = others.collect();
+        let hint = if others.is_empty() { "none at all".to_owned() } else { others.join(", ") };
+        format!("no {kind}{name}{place}; there is {hint}")
+    }
+
+    /// One object by itself, several as a List, as kubectl prints them.
+    fn whole(&self, chosen: &[&Value]) -> Value {
+        match (chosen, self.name) {
+            ([only], Some(_)) => (*only).clone(),
+            _ => json!({"apiVersion": "v1", "kind": "List", "items": chosen}),
+        }
+    }
+}
+
+/// `namespace/name`.
+fn path(object: &Value) -> String {
+    match (text(object, "/metadata/namespace"), text(object, "/metadata/name")) {
+        ("", name) => name.to_owned(),
+        (namespace, name) => format!("{namespace}/{name}"),
+    }
 }
 
 /// The document behind `/status`.
@@ -99,42 +162,49 @@ fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn is_wanted(object: &Value, kind: Option<Kind>, args: &Args) -> bool {
-    let of_kind = kind.map_or_else(|| object.get("status").is_some(), |kind| text(object, "/kind") == kind.name());
-    let named = args.name.as_deref().is_none_or(|name| text(object, "/metadata/name") == name);
-    let there = args.namespace.as_deref().is_none_or(|namespace| text(object, "/metadata/namespace") == namespace);
-    of_kind && named && there
-}
-
 /// A table without lines, as kubectl prints it.
 pub(super) fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }
 
-fn table(objects: &[Value], output: Output, now: DateTime<Utc>) -> String {
-    let mut header = vec!["NAMESPACE", "KIND", "NAME", "STATUS", "REASON", "AGE"];
-    if output == Output::Wide {
-        header.push("MESSAGE");
-    }
+/// A table for each kind, with an empty line between.
+fn tables(objects: &[&Value], wanted: &Wanted, width: Width, now: DateTime<Utc>) -> String {
+    let kinds = Kind::ALL.into_iter().filter_map(|kind| {
+        let mut rows = objects.iter().copied().filter(|object| text(object, "/kind") == kind.name()).peekable();
+        rows.peek()?;
+        Some(one_table(kind, rows, wanted, width, now))
+    });
+    kinds.collect::<Vec<_>>().join("\n")
+}
+
+fn one_table<'v>(
+    kind: Kind,
+    objects: impl Iterator<Item = &'v Value>,
+    wanted: &Wanted,
+    width: Width,
+    now: DateTime<Utc>,
+) -> String {
+    let columns: Vec<_> =
+        columns::of(kind).into_iter().filter(|column| column.width == Width::Narrow || width == Width::Wide).collect();
+    let space = (!kind.is_cluster_scoped()).then_some("NAMESPACE");
+    let headers = columns.iter().map(|column| column.header);
+    let header: Vec<_> = space.into_iter().chain(["NAME"]).chain(headers).chain(["AGE"]).collect();
     let mut table = plain(&header);
+    // Where kinds are mixed, a name says its kind.
+    let prefix = wanted.kind.map_or_else(|| format!("{}/", kind.name().to_lowercase()), |_| String::new());
     for object in objects {
-        let summary = Summary::of(object);
-        let mut row = vec![
-            text(object, "/metadata/namespace").to_owned(),
-            text(object, "/kind").to_owned(),
-            text(object, "/metadata/name").to_owned(),
-            summary.word,
-            summary.reason,
-            age(text(object, "/metadata/creationTimestamp"), now),
-        ];
-        if output == Output::Wide {
-            row.push(summary.message);
-        }
-        table.add_row(row);
+        let namespace = space.map(|_| text(object, "/metadata/namespace").to_owned());
+        let name = format!("{prefix}{}", text(object, "/metadata/name"));
+        let cells = columns.iter().map(|column| column.cell(object));
+        table.add_row(namespace.into_iter().chain([name]).chain(cells).chain([columns::age(object, now)]));
     }
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    let text = table.to_string();
+    text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 /// The one condition that tells most.
@@ -176,21 +246,9 @@ impl Summary {
     }
 }
 
-fn age(created: &str, now: DateTime<Utc>) -> String {
-    let Ok(created) = created.parse::<DateTime<Utc>>() else { return String::new() };
-    let seconds = (now - created).num_seconds().max(0);
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        7_200..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn kinds_are_found_by_any_of_their_names() {
@@ -206,16 +264,73 @@ mod tests {
         assert!(kind_named("pod").unwrap_err().to_string().contains("known are grpcservice,"));
     }
 
+    fn objects() -> Vec<Value> {
+        let object = |kind: &str, namespace: &str, name: &str| {
+            let metadata = json!({"namespace": namespace, "name": name});
+            json!({"kind": kind, "metadata": metadata, "spec": {}, "status": {}})
+        };
+        let services = ["default", "team-a"].map(|namespace| object("GrpcService", namespace, "echo"));
+        services.into_iter().chain([object("Gateway", "default", "echo-public")]).collect()
+    }
+
+    fn wanted(kind: Option<Kind>, name: Option<&'static str>, namespace: Option<&'static str>) -> Wanted<'static> {
+        Wanted { kind, name, namespace }
+    }
+
     #[test]
-    fn a_table_shows_the_condition_that_tells_most() {
-        let condition = |kind: &str, status: &str, reason: &str| json!({"type": kind, "status": status, "reason": reason, "message": "why"});
-        let route = json!({
-            "kind": "GRPCRoute", "metadata": {"namespace": "default", "name": "echo", "creationTimestamp": "1970-01-01T00:00:00Z"},
-            "status": {"parents": [{"conditions": [condition("Accepted", "True", "Accepted"), condition("ResolvedRefs", "False", "BackendNotFound")]}]},
-        });
-        let now = DateTime::from_timestamp(180, 0).unwrap();
-        let shown = table(&[route], Output::Wide, now);
-        let words: Vec<_> = shown.lines().nth(1).unwrap().split_whitespace().collect();
-        assert_eq!(words, ["default", "GRPCRoute", "echo", "ResolvedRefs=False", "BackendNotFound", "3m", "why"]);
+    fn objects_are_chosen_by_kind_name_and_namespace() {
+        let table = [
+            (wanted(None, None, None), 3),
+            (wanted(Some(Kind::GrpcService), None, None), 2),
+            (wanted(Some(Kind::GrpcService), Some("echo"), Some("team-a")), 1),
+            (wanted(Some(Kind::Gateway), Some("echo"), None), 0),
+        ];
+        for (wanted, count) in table {
+            assert_eq!(objects().iter().filter(|object| wanted.includes(object)).count(), count);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_answered_with_what_there_is() {
+        let objects = objects();
+        let all: Vec<_> = objects.iter().collect();
+        let words = wanted(Some(Kind::GrpcService), Some("ech"), Some("team-a")).absence(&all);
+        assert_eq!(words, "no GrpcService \"ech\" in namespace team-a; there is default/echo, team-a/echo");
+        assert_eq!(wanted(Some(Kind::GrpcRoute), None, None).absence(&all), "no GRPCRoute; there is none at all");
+    }
+
+    #[test]
+    fn kinds_have_tables_of_their_own_and_names_say_the_kind_where_they_are_mixed() {
+        let objects = objects();
+        let all: Vec<_> = objects.iter().collect();
+        let now = DateTime::from_timestamp(0, 0).unwrap();
+        let mixed = tables(&all, &wanted(None, None, None), Width::Narrow, now);
+        let lines: Vec<Vec<&str>> = mixed.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["NAMESPACE", "NAME", "HOSTS", "ENDPOINT", "READY", "REASON", "AGE"]);
+        assert_eq!(lines[1][..2], ["default", "grpcservice/echo"]);
+        assert!(mixed.starts_with("NAMESPACE "), "no margin, as kubectl has none: {mixed}");
+        assert_eq!((lines[3].len(), lines[4][2]), (0, "CLASS"));
+        let alone = tables(&all[..1], &wanted(Some(Kind::GrpcService), None, None), Width::Wide, now);
+        assert!(alone.contains("MESSAGE") && alone.contains(" echo "), "{alone}");
+    }
+
+    #[test]
+    fn one_object_by_name_is_printed_by_itself_and_several_as_a_list() {
+        let objects = objects();
+        let only = wanted(None, Some("echo-public"), None).whole(&[&objects[2]]);
+        assert_eq!(only["kind"], "Gateway");
+        let list = wanted(None, None, None).whole(&[&objects[2]]);
+        assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&json!("List"), &json!("Gateway")));
+    }
+
+    #[test]
+    fn the_roll_up_tells_most_and_without_one_what_fails_first() {
+        let condition =
+            |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "R", "message": "m"});
+        let service = json!({"status": {"conditions": [condition("Accepted", "False"), condition("Ready", "True")]}});
+        let parents = json!([{"conditions": [condition("Accepted", "True"), condition("ResolvedRefs", "False")]}]);
+        let route = json!({"status": {"parents": parents}});
+        assert_eq!(Summary::of(&service).word, "Ready=True");
+        assert_eq!(Summary::of(&route).word, "ResolvedRefs=False");
     }
 }

@@ -5,6 +5,7 @@ use crate::{
         endpoints::Override,
         ports::Mapping,
         run::{self, Options},
+        screen::Screen,
     },
     runtime::telemetry,
 };
@@ -52,7 +53,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    telemetry::start(&args.log, std::io::stderr);
+    let screen = Screen::new();
+    telemetry::start(&args.log, screen.clone());
     let options = Options {
         paths: args.paths,
         envoy: args.envoy,
@@ -62,6 +64,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         admin: args.admin,
         state: args.state,
         drain: Duration::from_secs(args.drain),
+        screen,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run::run(options))?;

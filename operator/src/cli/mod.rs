@@ -8,6 +8,7 @@
 
 mod crds;
 mod get;
+mod import;
 mod lint;
 mod local;
 mod offline;
@@ -35,6 +36,8 @@ enum Command {
     Local(local::Args),
     /// Print what manifests become: Gateway API objects, the intermediate representation, or Envoy's configuration
     Translate(translate::Args),
+    /// Turn existing Gateway API manifests into GrpcServices that say the same
+    Import(import::Args),
     /// Check manifests and say what is wrong with them; exits 1 if anything is
     Lint(lint::Args),
     /// List or print objects of a running `sluice local`
@@ -50,6 +53,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Local(args) => local::run(args),
         Command::Translate(args) => translate::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Status(args) => status::run(&args),

@@ -67,10 +67,9 @@ fn gateways(status: &Value) -> String {
 
 fn finding(finding: &Value) -> Option<String> {
     let text = |pointer: &str| finding.pointer(pointer).and_then(Value::as_str);
-    let line = finding.pointer("/place/line")?;
-    (text("/severity")? != "Note").then(|| {
-        format!("{}:{line}: {}", text("/place/file").unwrap_or_default(), text("/message").unwrap_or_default())
-    })
+    let line = finding.pointer("/line")?;
+    (text("/severity")? != "Note")
+        .then(|| format!("{}:{line}: {}", text("/file").unwrap_or_default(), text("/message").unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -80,8 +79,7 @@ mod tests {
 
     #[test]
     fn a_report_names_gateways_what_is_not_well_and_findings_but_no_notes() {
-        let finding =
-            |severity: &str| json!({"place": {"file": "a.yaml", "line": 3}, "severity": severity, "message": severity});
+        let finding = |severity: &str| json!({"file": "a.yaml", "line": 3, "severity": severity, "message": severity});
         let status = json!({
             "gateways": {"default/edge": {"ports": {"443": "127.0.0.1:8443"}, "proxies": 1, "ready": 1, "revision": 4, "resources": 9}},
             "objects": [{"kind": "GrpcService", "metadata": {"namespace": "default", "name": "echo"},

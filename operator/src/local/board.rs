@@ -7,7 +7,10 @@
 //!
 //! It must not know how anything came about.
 
-use super::finding::Finding;
+use super::{
+    finding::Finding,
+    summary::{self, Summary},
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -66,6 +69,9 @@ impl Board {
             .iter()
             .map(|(reference, value)| (reference.clone(), without_secrets(reference, value.clone())))
             .collect();
+        // What was said of an object that is gone is not said of the next one of its name.
+        let (objects, generated) = (&self.objects, &self.generated);
+        self.statuses.retain(|reference, _| objects.contains_key(reference) || generated.contains_key(reference));
         self.findings = findings;
         self.loaded = true;
     }
@@ -74,7 +80,7 @@ impl Board {
     pub(crate) fn set_generated(&mut self, reference: &Ref, value: Option<Value>) {
         match value {
             Some(value) => self.generated.insert(reference.clone(), without_secrets(reference, value)),
-            None => self.generated.remove(reference),
+            None => self.generated.remove(reference).inspect(|_| _ = self.statuses.remove(reference)),
         };
     }
 
@@ -120,6 +126,20 @@ impl Board {
         json!({"ready": self.is_ready(), "gateways": gateways, "objects": objects, "findings": self.findings})
     }
 
+    /// What fits on a screen: every Gateway, and every object that has a status.
+    pub(crate) fn glance(&self) -> String {
+        let gateways = self.gateways.iter().map(|(name, served)| {
+            let ports: Vec<_> = served.ports.iter().map(|(port, address)| format!("{port} at {address}")).collect();
+            let acknowledged = format!("{} of {} proxies ready", served.ready, served.proxies);
+            ["Gateway".to_owned(), name.to_string(), ports.join(", "), acknowledged]
+        });
+        let objects = self.statuses.iter().map(|(reference, status)| {
+            let Summary { word, reason, .. } = Summary::of(&json!({"status": status}));
+            [reference.kind.to_string(), reference.key.to_string(), word, reason]
+        });
+        summary::table(&["KIND", "NAME", "STATUS", "REASON"], gateways.chain(objects))
+    }
+
     fn with_status(&self, reference: &Ref, mut value: Value) -> Value {
         if let (Some(status), Some(object)) = (self.statuses.get(reference), value.as_object_mut()) {
             object.insert("status".to_owned(), status.clone());
@@ -145,9 +165,9 @@ fn stamp(new: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnM
             for (name, field) in fields {
                 let old = old.and_then(|old| old.get(name));
                 if name == "conditions" {
-                    stamp_conditions(field, old, now, turned)
+                    stamp_conditions(field, old, now, turned);
                 } else {
-                    stamp(field, old, now, turned)
+                    stamp(field, old, now, turned);
                 }
             }
         }

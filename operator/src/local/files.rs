@@ -101,12 +101,11 @@ impl Watch {
             }
         })?;
         for path in paths {
-            let (directory, mode) = match path.is_dir() {
-                true => (path.as_path(), RecursiveMode::Recursive),
-                false => (
-                    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")),
-                    RecursiveMode::NonRecursive,
-                ),
+            let (directory, mode) = if path.is_dir() {
+                (path.as_path(), RecursiveMode::Recursive)
+            } else {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                (parent.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive)
             };
             watcher.watch(directory, mode)?;
         }

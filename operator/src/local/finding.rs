@@ -33,6 +33,7 @@ pub(crate) enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Finding {
     /// Where.
+    #[serde(flatten)]
     pub(crate) place: Place,
     /// How bad.
     pub(crate) severity: Severity,

@@ -6,7 +6,7 @@
 //!
 //! It must not know what objects mean beyond their schemas.
 
-mod admission;
+pub(crate) mod admission;
 mod board;
 pub(crate) mod client;
 pub(crate) mod endpoints;
@@ -14,9 +14,11 @@ mod envoy;
 pub(crate) mod files;
 pub(crate) mod finding;
 mod identity;
-mod manifest;
+pub(crate) mod manifest;
 mod operate;
 pub(crate) mod ports;
 pub(crate) mod run;
+pub(crate) mod screen;
 mod state;
 pub(crate) mod store;
+mod summary;

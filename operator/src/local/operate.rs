@@ -11,6 +11,7 @@ use super::{
     board::{Board, Served},
     envoy::{self, Launch},
     ports::{Outcome, Ports, Slot},
+    screen::Screen,
     state::Directory as StateDirectory,
 };
 use crate::{
@@ -23,7 +24,7 @@ use sluice_core::{
     author::Issue,
     key::{Kind, NsName, Ref},
     world::{
-        Change, Object,
+        Change, Object, World,
         gateway::{Gateway, GatewayClass, ListenerSet},
     },
 };
@@ -61,6 +62,8 @@ pub(crate) struct Operator {
     pub(crate) directory: Directory,
     /// Where people read statuses.
     pub(crate) board: SharedBoard,
+    /// What is seen of the board at once.
+    pub(crate) screen: Screen,
     /// Where ports are bound.
     pub(crate) ports: Ports,
     /// How proxies are started; nothing is if they are somebody else's business.
@@ -97,12 +100,13 @@ impl Carry for Operator {
             self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone(), snapshot.clone());
         }
         let mut next: Vec<_> = effects.issues.iter().filter_map(|issue| self.issue(issue, engine)).collect();
-        self.show(effects);
+        self.show(effects, &engine.state().world);
         next.extend(self.settle_ports(engine));
         self.settle_children();
         self.count(engine);
         if next.is_empty() {
             self.show_statuses();
+            self.screen.show(|| on(&self.board, |board| board.glance()));
         }
         next
     }
@@ -114,6 +118,17 @@ fn announce(event: &Event) {
         Event::Quarantined { route, rule, message } => tracing::warn!("{route}: {rule} is withheld: {message}"),
         Event::Recovered { route, rule } => tracing::info!("{route}: {rule} is served again"),
         Event::Undecodable { object, message } => tracing::error!("{object} was generated wrongly: {message}"),
+    }
+}
+
+fn tell(gateway: &NsName, port: u16, outcome: &Outcome) {
+    match outcome {
+        Outcome::Bound(address, None) => tracing::info!("Gateway {gateway}: port {port} is at {address}"),
+        Outcome::Bound(address, Some(busy)) => {
+            tracing::warn!("Gateway {gateway}: port {port} is at {address}, since port {busy} is in use");
+        }
+        Outcome::Released => tracing::info!("Gateway {gateway}: port {port} is closed"),
+        Outcome::Failed(reason) => tracing::error!("Gateway {gateway}: {reason}"),
     }
 }
 
@@ -135,12 +150,12 @@ impl Operator {
         }
     }
 
-    fn show(&mut self, effects: Effects) {
+    fn show(&mut self, effects: Effects, world: &World) {
         on(&self.board, |board| {
             for apply in effects.applies {
                 let reference = apply.reference().clone();
                 let value = match apply {
-                    Apply::Put { value, .. } => Some(value),
+                    Apply::Put { value, .. } => Some(with_generation(value, &reference, world)),
                     Apply::Remove { .. } => None,
                 };
                 board.set_generated(&reference, value);
@@ -155,7 +170,9 @@ impl Operator {
         let turns: Vec<_> = on(&self.board, |board| {
             statuses.flat_map(|(object, status)| board.set_status(&object, status, Utc::now())).collect()
         });
-        turns.iter().for_each(|turn| tracing::info!("{turn}"));
+        for turn in turns {
+            tracing::info!("{turn}");
+        }
     }
 
     /// Costs O(Gateways + ListenerSets) a step: they are few on one machine.
@@ -164,21 +181,11 @@ impl Operator {
         let mut gateways = BTreeSet::new();
         let mut inputs = Vec::new();
         for ((gateway, port), outcome) in outcomes {
+            tell(&gateway, port, &outcome);
             let address = match outcome {
-                Outcome::Bound(address, instead_of) => {
-                    match instead_of {
-                        Some(busy) => {
-                            tracing::warn!("Gateway {gateway}: port {port} is at {address}, since {busy} is in use")
-                        }
-                        None => tracing::info!("Gateway {gateway}: port {port} is at {address}"),
-                    }
-                    Some(address)
-                }
+                Outcome::Bound(address, _) => Some(address),
                 Outcome::Released => None,
-                Outcome::Failed(reason) => {
-                    tracing::error!("Gateway {gateway}: {reason}");
-                    continue;
-                }
+                Outcome::Failed(_) => continue,
             };
             inputs.push(Input::Change(Change::Bind(gateway.clone(), port, address)));
             gateways.insert(gateway);
@@ -237,6 +244,20 @@ impl Operator {
         let served = served.collect();
         on(&self.board, |board| board.set_gateways(served));
     }
+}
+
+/// What is applied has no generation; what an API server answers has.
+fn with_generation(mut value: Value, object: &Ref, world: &World) -> Value {
+    let key = &object.key;
+    let generation = match object.kind {
+        Kind::Gateway => world.all::<Gateway>().get(key).map(|gateway| gateway.metadata.generation),
+        Kind::ListenerSet => world.all::<ListenerSet>().get(key).map(|set| set.metadata.generation),
+        _ => world.routes().get(object).map(|route| route.metadata.generation),
+    };
+    if let (Some(generation), Some(metadata)) = (generation, value.get_mut("metadata").and_then(Value::as_object_mut)) {
+        metadata.insert("generation".to_owned(), generation.into());
+    }
+    value
 }
 
 /// The ports that Gateways of our classes listen on, through their own listeners and those of ListenerSets.

@@ -13,6 +13,7 @@ use super::{
     finding::{Finding, Severity},
     operate::{self, Operator, SharedBoard, SharedSnapshots, on},
     ports::{Mapping, Ports},
+    screen::Screen,
     state,
     store::{Store, Update, news},
 };
@@ -65,6 +66,8 @@ pub(crate) struct Options {
     pub(crate) state: Option<PathBuf>,
     /// How long calls may take to end.
     pub(crate) drain: Duration,
+    /// Where a glance at everything is shown.
+    pub(crate) screen: Screen,
 }
 
 /// Runs until it is told to end.
@@ -104,6 +107,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     runtime.into_carrier().children.join_all().await;
     end.cancel();
     servers.join_all().await;
+    shell.screen.end();
     Ok(())
 }
 
@@ -142,6 +146,7 @@ struct Shell {
     snapshots: SharedSnapshots,
     address: IpAddr,
     port_map: Arc<[Mapping]>,
+    screen: Screen,
 }
 
 impl Shell {
@@ -154,6 +159,7 @@ impl Shell {
             snapshots: Arc::default(),
             address: options.address,
             port_map: options.port_map.clone().into(),
+            screen: options.screen.clone(),
         }
     }
 
@@ -165,6 +171,7 @@ impl Shell {
         Operator {
             directory: self.directory.clone(),
             board: self.board.clone(),
+            screen: self.screen.clone(),
             ports: Ports::new(self.address, &self.port_map),
             launch: Some(Arc::new(launch)),
             state: self.state.clone(),
@@ -186,18 +193,19 @@ impl Shell {
     ) -> JoinSet<()> {
         let (reports, heard) = mpsc::channel(QUEUE);
         let mut servers = JoinSet::new();
-        let router = Ads::new(self.directory.clone(), reports).router();
-        let ended = end.clone();
+        let ended = end.clone().cancelled_owned();
+        let ads = Ads::new(self.directory.clone(), reports)
+            .router()
+            .serve_with_incoming_shutdown(TcpListenerStream::new(ads), ended);
         servers.spawn(async move {
-            let served =
-                router.serve_with_incoming_shutdown(TcpListenerStream::new(ads), ended.cancelled_owned()).await;
-            served.unwrap_or_else(|error| tracing::error!("configuration is no longer served: {error}"));
+            let outcome = ads.await;
+            outcome.unwrap_or_else(|error| tracing::error!("configuration is no longer served: {error}"));
         });
         let routes = admin::router(Arc::new(self.clone()));
         announce(&pages);
         servers.spawn(async move {
-            let served = axum::serve(pages, routes).with_graceful_shutdown(end.cancelled_owned()).await;
-            served.unwrap_or_else(|error| tracing::error!("the admin interface is no longer served: {error}"));
+            let outcome = axum::serve(pages, routes).with_graceful_shutdown(end.cancelled_owned()).await;
+            outcome.unwrap_or_else(|error| tracing::error!("the admin interface is no longer served: {error}"));
         });
         tokio::spawn(hear(heard, inputs, self.snapshots.clone()));
         servers

@@ -181,13 +181,15 @@ impl Store {
     fn replace(&mut self, findings: &mut Vec<Finding>) -> Vec<Change> {
         let next = self.compose();
         let mut changes = Vec::new();
-        for (reference, value) in next.iter().filter(|(reference, value)| self.current.get(*reference) != Some(*value)) {
+        for (reference, value) in next.iter().filter(|(reference, value)| self.current.get(*reference) != Some(*value))
+        {
             match Object::decode(reference.kind, value.clone()) {
                 Ok(object) => changes.push(Change::Upsert(object)),
                 // Admission has decoded what was written, so this is one of the others.
-                Err(error) => findings.extend(
-                    self.place(reference).map(|place| Finding::error(place.clone(), error.to_string())),
-                ),
+                Err(error) => {
+                    let place = self.place(reference).cloned();
+                    findings.extend(place.map(|place| Finding::error(place, error.to_string())));
+                }
             }
         }
         let gone = self.current.keys().filter(|reference| !next.contains_key(*reference));
@@ -198,7 +200,8 @@ impl Store {
 
     fn compose(&self) -> BTreeMap<Ref, Value> {
         let written = self.written.iter();
-        let mut all: BTreeMap<_, _> = written.map(|(reference, kept)| (reference.clone(), kept.value.clone())).collect();
+        let mut all: BTreeMap<_, _> =
+            written.map(|(reference, kept)| (reference.clone(), kept.value.clone())).collect();
         for (reference, value) in self.endpoints.slices(&self.values()).into_iter().chain(standing(&all)) {
             all.entry(reference).or_insert(value);
         }

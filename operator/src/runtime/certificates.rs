@@ -102,3 +102,56 @@ fn secret(issue: &Issue, certificate: &Certificate, key: &KeyPair, authority: Op
         "data": {"tls.crt": encode(&chain), "tls.key": encode(&key.serialize_pem()), "ca.crt": encode(authority)},
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_core::{
+        author::{Authored, author},
+        key::NsName,
+        world::{Change, Reader, Settings, Surfaces},
+    };
+
+    fn world() -> World {
+        let mut world = World::new(Settings::default());
+        world.apply(Change::Clock(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        let spec = json!({
+            "hostnames": ["grpc.example.com", "*.a.example.com"],
+            "gateways": [{"name": "public", "own": {}}],
+            "tls": {"type": "SelfSigned"},
+            "backends": [{"name": "echo", "service": {"name": "echo", "port": 9000}}],
+        });
+        let metadata = json!({"namespace": "shop", "name": "echo", "uid": "u"});
+        let service = Object::decode(Kind::GrpcService, json!({"metadata": metadata, "spec": spec})).unwrap();
+        world.apply(service.into());
+        world
+    }
+
+    fn authored(world: &World) -> Authored {
+        author(&NsName::new("shop", "echo"), &Reader::new(world, &Surfaces::new())).unwrap()
+    }
+
+    #[test]
+    fn what_is_made_is_what_was_asked_for() {
+        let mut world = world();
+        for expected in ["echo-ca", "echo-tls"] {
+            let issues = authored(&world).issues;
+            let [wanted] = issues.as_slice() else { panic!("one issue: {issues:?}") };
+            assert_eq!(&*wanted.secret.name, expected);
+            let (_, object) = made(wanted, &world).unwrap();
+            world.apply(object.into());
+        }
+        assert_eq!(authored(&world).issues, []);
+    }
+
+    #[test]
+    fn a_leaf_without_its_ca_is_refused_by_name() {
+        let mut world = world();
+        let authority = authored(&world).issues.remove(0);
+        let (_, object) = made(&authority, &world).unwrap();
+        world.apply(object.into());
+        let leaf = authored(&world).issues.remove(0);
+        let error = made(&leaf, &World::default()).unwrap_err();
+        assert!(error.to_string().contains("shop/echo-ca"), "{error}");
+    }
+}

@@ -32,7 +32,7 @@ pub(crate) const QUEUE: usize = 1024;
 const ROUNDS: usize = 8;
 
 /// How often the time is told when nothing else happens.
-const TICK: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_mins(1);
 
 /// Does what the engine says.
 pub(crate) trait Carry {
@@ -97,7 +97,9 @@ impl<C: Carry> Runtime<C> {
                 return;
             }
         }
-        inputs.into_iter().for_each(|input| self.intake.push(input));
+        for input in inputs {
+            self.intake.push(input);
+        }
     }
 }
 

@@ -24,11 +24,15 @@ pub(crate) fn router<P: Pages>(pages: Arc<P>) -> Router {
         .route("/status", get(|State(pages): State<Arc<P>>| async move { Json(pages.status()) }))
         .route("/config", get(|State(pages): State<Arc<P>>| async move { Json(pages.config()) }))
         .route("/metrics", get(|State(pages): State<Arc<P>>| async move { pages.metrics() }))
-        .route("/readyz", get(|State(pages): State<Arc<P>>| async move { readiness(pages.is_ready()) }))
+        .route("/readyz", get(|State(pages): State<Arc<P>>| async move { readiness(&*pages) }))
         .route("/livez", get(|| async { "ok\n" }))
         .with_state(pages)
 }
 
-fn readiness(ready: bool) -> (StatusCode, &'static str) {
-    if ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready: see /status\n") }
+fn readiness(pages: &impl Pages) -> (StatusCode, &'static str) {
+    if pages.is_ready() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready: see /status\n")
+    }
 }

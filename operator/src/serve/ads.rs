@@ -204,3 +204,6 @@ impl ServedStream {
         let _ = self.reports.send(Report { identity: self.identity.clone(), news }).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

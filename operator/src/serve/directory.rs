@@ -13,7 +13,10 @@ pub(crate) type Feed = watch::Receiver<Option<Arc<Snapshot>>>;
 
 /// Snapshots by Gateway. A stream may ask for a Gateway before it is known: a proxy can start before its Gateway is planned.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Directory(Arc<Mutex<HashMap<NsName, watch::Sender<Option<Arc<Snapshot>>>>>>);
+pub(crate) struct Directory(Arc<Mutex<HashMap<NsName, Source>>>);
+
+/// The other end of a [`Feed`].
+type Source = watch::Sender<Option<Arc<Snapshot>>>;
 
 impl Directory {
     /// Replaces a Gateway's snapshot. Costs O(1): streams share the resources.
@@ -26,7 +29,7 @@ impl Directory {
         self.with(gateway, watch::Sender::subscribe)
     }
 
-    fn with<T>(&self, gateway: &NsName, act: impl FnOnce(&watch::Sender<Option<Arc<Snapshot>>>) -> T) -> T {
+    fn with<T>(&self, gateway: &NsName, act: impl FnOnce(&Source) -> T) -> T {
         // Nothing that runs under the lock can panic half-way, so a poisoned map is still whole.
         let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         act(feeds.entry(gateway.clone()).or_insert_with(|| watch::Sender::new(None)))

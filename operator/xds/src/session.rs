@@ -123,7 +123,7 @@ impl Session {
     fn request(&mut self, request: &Request, out: &mut Vec<Output>) {
         let kind = request.kind;
         let channel = self.channels.get_mut(kind);
-        let moved = channel.subscription.take(request, kind.is_wildcard_by_default());
+        let moved = channel.subscription.take(request);
         if moved.first {
             self.claim(request);
         }

@@ -32,19 +32,111 @@ const EXPRESSIONS: usize = 1000;
 fn atom() -> impl Strategy<Value = String> {
     let plain = "[a-zA-Z0-9 _/:;,<>=@#%&~`'\"é☃-]{1,6}";
     let special = prop::sample::select(vec![
-        ".", "^", "$", "\\A", "\\z", "\\b", "\\B", "\\d", "\\D", "\\w", "\\W", "\\s", "\\S", "\\pL", "\\p{Lu}", "\\PN",
-        "\\p{Greek}", "\\p{^Lu}", "\\p{Alphabetic}", "\\x41", "\\x{1F600}", "\\u0041", "\\U0001F600", "\\n", "\\t", "\\v", "\\f",
-        "\\a", "\\e", "\\C", "\\X", "\\R", "\\Q.\\E", "\\0", "\\07", "\\101", "\\1", "\\<", "\\>", "\\_", "\\-", "\\/", "\\.",
-        "\\{", "\\}", "\\[", "\\é", "\\b{start}", "\\Z", "\\G", "\\h", "\\N", "\\N{DIGIT ONE}", "]", "}", "{", "{2}", "{,2}", "(?i)",
-        "(?s-i)", "(?x)", "(?u)", "(?U)", "(?R)", "(?)", "(?#a)", "-", "&&", "",
+        ".",
+        "^",
+        "$",
+        "\\A",
+        "\\z",
+        "\\b",
+        "\\B",
+        "\\d",
+        "\\D",
+        "\\w",
+        "\\W",
+        "\\s",
+        "\\S",
+        "\\pL",
+        "\\p{Lu}",
+        "\\PN",
+        "\\p{Greek}",
+        "\\p{^Lu}",
+        "\\p{Alphabetic}",
+        "\\x41",
+        "\\x{1F600}",
+        "\\u0041",
+        "\\U0001F600",
+        "\\n",
+        "\\t",
+        "\\v",
+        "\\f",
+        "\\a",
+        "\\e",
+        "\\C",
+        "\\X",
+        "\\R",
+        "\\Q.\\E",
+        "\\0",
+        "\\07",
+        "\\101",
+        "\\1",
+        "\\<",
+        "\\>",
+        "\\_",
+        "\\-",
+        "\\/",
+        "\\.",
+        "\\{",
+        "\\}",
+        "\\[",
+        "\\é",
+        "\\b{start}",
+        "\\Z",
+        "\\G",
+        "\\h",
+        "\\N",
+        "\\N{DIGIT ONE}",
+        "]",
+        "}",
+        "{",
+        "{2}",
+        "{,2}",
+        "(?i)",
+        "(?s-i)",
+        "(?x)",
+        "(?u)",
+        "(?U)",
+        "(?R)",
+        "(?)",
+        "(?#a)",
+        "-",
+        "&&",
+        "",
     ]);
     prop_oneof![plain.prop_map(|text| text), special.prop_map(str::to_owned), class()]
 }
 
 fn class() -> impl Strategy<Value = String> {
     let items = prop::sample::select(vec![
-        "a", "a-z", "0-9", "^", "-", "]", "\\]", "\\d", "\\pL", "\\w", "[:alpha:]", "[:^digit:]", "[:word:]", "[:nope:]", "[a-c]",
-        "&&", "--", "~~", "\\b", "\\x41-\\x5A", "\\x{10FFFF}", ".", "$", "\\s", "é", " ", "z-a", "\\-", "[.a.]", "[=a=]",
+        "a",
+        "a-z",
+        "0-9",
+        "^",
+        "-",
+        "]",
+        "\\]",
+        "\\d",
+        "\\pL",
+        "\\w",
+        "[:alpha:]",
+        "[:^digit:]",
+        "[:word:]",
+        "[:nope:]",
+        "[a-c]",
+        "&&",
+        "--",
+        "~~",
+        "\\b",
+        "\\x41-\\x5A",
+        "\\x{10FFFF}",
+        ".",
+        "$",
+        "\\s",
+        "é",
+        " ",
+        "z-a",
+        "\\-",
+        "[.a.]",
+        "[=a=]",
     ]);
     (prop::bool::ANY, prop::collection::vec(items, 1..4))
         .prop_map(|(negated, items)| format!("[{}{}]", if negated { "^" } else { "" }, items.concat()))
@@ -109,7 +201,11 @@ fn hosts(expressions: &[String]) -> BTreeMap<String, Value> {
     let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
     let mut inputs = vec![Input::Change(Change::Clock(now)), Input::Leader(true)];
     inputs.extend(objects.into_iter().chain(routes).enumerate().map(change));
-    inputs.push(Input::Change(Change::Bind(NsName::new("default", "gateway"), 443, Some(([127, 0, 0, 1], 443).into()))));
+    inputs.push(Input::Change(Change::Bind(
+        NsName::new("default", "gateway"),
+        443,
+        Some(([127, 0, 0, 1], 443).into()),
+    )));
     let mut engine = Engine::new(Settings { grace: TimeDelta::zero(), ..Settings::default() });
     engine.step(inputs);
     let snapshot = engine.snapshots().values().next().unwrap();
@@ -137,7 +233,13 @@ fn refused(hosts: &[&Value], scratch: &Path) -> Option<String> {
     let mut command = Command::new(tool("SLUICE_ENVOY").unwrap());
     command.args(["--mode", "validate", "--log-level", "error", "--config-path"]).arg(scratch);
     let output = command.output().unwrap();
-    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    (!output.status.success()).then(|| conclusion(&String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The end: before it Envoy repeats the whole configuration.
+fn conclusion(words: &str) -> String {
+    let letters: Vec<_> = words.trim().chars().collect();
+    letters[letters.len().saturating_sub(120)..].iter().collect()
 }
 
 fn listener(hosts: &[&Value]) -> Value {
@@ -177,15 +279,29 @@ fn with_expressions(hosts: &BTreeMap<String, Value>) -> usize {
     hosts.values().filter(|host| host.to_string().contains("\"regex\"")).count()
 }
 
+/// From `https-443/*.example.com/r12.example.com`.
+fn index_of(host: &str) -> usize {
+    host.rsplit('/').next().unwrap().strip_prefix('r').unwrap().split('.').next().unwrap().parse().unwrap()
+}
+
 #[test]
 fn of_a_thousand_expressions_envoy_accepts_what_sluice_accepts() {
     let expressions = generated();
     let hosts = hosts(&expressions);
     let accepted = with_expressions(&hosts);
-    assert!((EXPRESSIONS / 10..EXPRESSIONS * 9 / 10).contains(&accepted), "{accepted} accepted: the grammar tells nothing");
+    assert!(
+        (EXPRESSIONS / 10..EXPRESSIONS * 9 / 10).contains(&accepted),
+        "{accepted} accepted: the grammar tells nothing"
+    );
     let directory = tempfile::tempdir().unwrap();
     let mut found = Vec::new();
     culprits(&hosts.iter().collect::<Vec<_>>(), &directory.path().join("envoy.json"), &mut found);
-    let told: Vec<_> = found.iter().map(|(name, words)| format!("{}\n{words}", hosts[*name])).collect();
-    assert!(told.is_empty(), "{} of {accepted} accepted expressions are refused by Envoy:\n{}", told.len(), told.join("\n"));
+    let told: Vec<_> =
+        found.iter().map(|(name, words)| format!("{:?}: {words}", expressions[index_of(name)])).collect();
+    assert!(
+        told.is_empty(),
+        "{} of {accepted} accepted expressions are refused by Envoy:\n{}",
+        told.len(),
+        told.join("\n")
+    );
 }

@@ -1,8 +1,10 @@
 //! `sluice local` with a real Envoy, called by real clients.
 
 mod expressions;
+mod guide;
 mod matching;
 mod mistakes;
+mod reconnect;
 mod refusal;
 mod replies;
 mod restart;

@@ -46,11 +46,7 @@ fn method_cases() -> Vec<(&'static str, Value, Vec<Call>)> {
             method(&json!({"service": "echo.Echo"})),
             vec![(ECHO_V2, &[], "hit"), (ECHO, &[], "hit"), (STATUS, &[], "miss")],
         ),
-        (
-            "method-alone",
-            method(&json!({"method": "Status"})),
-            vec![(STATUS, &[], "hit"), (ECHO, &[], "miss")],
-        ),
+        ("method-alone", method(&json!({"method": "Status"})), vec![(STATUS, &[], "hit"), (ECHO, &[], "miss")]),
         (
             "two-expressions",
             method(&json!({"type": "RegularExpression", "service": "echo\\.(Echo|Other)", "method": "Echo(V3)?"})),
@@ -110,11 +106,7 @@ fn header_cases() -> Vec<(&'static str, Value, Vec<Call>)> {
         (
             "a-method-and-a-header",
             hit(&json!([{"method": {"method": "Echo"}, "headers": [{"name": "env", "value": "canary"}]}])),
-            vec![
-                (ECHO, &[("env", "canary")], "hit"),
-                (ECHO, &[], "miss"),
-                (ECHO_V2, &[("env", "canary")], "miss"),
-            ],
+            vec![(ECHO, &[("env", "canary")], "hit"), (ECHO, &[], "miss"), (ECHO_V2, &[("env", "canary")], "miss")],
         ),
     ]
 }
@@ -181,11 +173,11 @@ async fn of_two_routes_the_more_specific_host_and_then_the_older_and_then_the_fi
     for route in ["wide", "exact", "a-younger", "b-older", "b-second", "a-first"] {
         stage.in_force(route).await.unwrap();
     }
-    for (host, expected) in
-        [("exact", "hit"), ("aged", "hit"), ("named", "hit"), ("any", "miss"), ("deep.er", "miss")]
+    for (host, expected) in [("exact", "hit"), ("aged", "hit"), ("named", "hit"), ("any", "miss"), ("deep.er", "miss")]
     {
         // A certificate covers one label, a hostname of a Gateway any number: trust the name that is covered.
-        let connection = stage.connect("any.example.com").await.unwrap().towards(&format!("{host}.example.com")).unwrap();
+        let connection =
+            stage.connect("any.example.com").await.unwrap().towards(&format!("{host}.example.com")).unwrap();
         let outcome = call(&connection, Speech::Grpc, ECHO, &[]).await.unwrap();
         assert_eq!(outcome, Outcome::Answered(expected.to_owned()), "{host}");
     }

@@ -22,7 +22,8 @@ fn refused(outcome: &Outcome) -> (Code, &str) {
 }
 
 fn shared(name: &str, weights: &[(&str, u32)]) -> Value {
-    let backends: Vec<_> = weights.iter().map(|(service, weight)| json!({"name": service, "port": 9000, "weight": weight})).collect();
+    let backends: Vec<_> =
+        weights.iter().map(|(service, weight)| json!({"name": service, "port": 9000, "weight": weight})).collect();
     route(name, &format!("{name}.example.com"), &json!([{"backendRefs": backends}]))
 }
 
@@ -114,7 +115,10 @@ async fn a_deadline_ends_a_call_although_the_backend_ignores_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clients_longer_deadline_does_not_beat_the_policys() {
-    let documents = [route("short", "short.example.com", &everything_to("echo")), policy("short", &json!({"timeouts": {"request": "300ms"}}))];
+    let documents = [
+        route("short", "short.example.com", &everything_to("echo")),
+        policy("short", &json!({"timeouts": {"request": "300ms"}})),
+    ];
     let stage = Stage::new(&["echo"], &documents).await.unwrap();
     stage.in_force("short").await.unwrap();
     let connection = stage.connect("short.example.com").await.unwrap();

@@ -93,6 +93,7 @@ async fn endpoints_may_be_given_on_the_command_line() {
     let arguments = ["--endpoints".to_owned(), format!("default/echo={}", echo.address())];
     let sluice = Sluice::start_with(&[("all.yaml", manifest)], &arguments).await.unwrap();
     sluice.condition(("GRPCRoute", "one"), "sluice.dev/Programmed", "True").await.unwrap();
-    let connection = sluice_tests::wire::Connection::open(sluice.https(), "one.example.com", &certificate.pem).await.unwrap();
+    let connection =
+        sluice_tests::wire::Connection::open(sluice.https(), "one.example.com", &certificate.pem).await.unwrap();
     assert_eq!(call(&connection, Speech::Grpc, ECHO, &[]).await.unwrap(), answered());
 }

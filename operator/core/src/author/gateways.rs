@@ -183,8 +183,8 @@ fn allowed_routes(written: Option<&GatewayListenersAllowedRoutes>) -> Value {
     value
 }
 
-/// A listener's name out of its hostname: `grpc-example-com`, `wildcard.example-com`. No two hostnames share one: hyphens of
-/// the hostname are doubled, and only a wildcard leaves a dot.
+/// A listener's name out of its hostname: `grpc-example-com`, `wildcard.example-com`. No two hostnames share one:
+/// hyphens of the hostname are doubled, and only a wildcard leaves a dot.
 fn section(hostname: &str) -> String {
     let dashed = |name: &str| name.replace('-', "--").replace('.', "-");
     match hostname.strip_prefix("*.") {

@@ -30,7 +30,8 @@ fn one(frame: &Frame, spec: &GrpcServiceSpec, grant: &Grant) -> Option<Draft> {
         GrantTarget::Service => ("service", targets("", "Service", own_services(frame, spec))),
         GrantTarget::Gateway => ("gateway", targets(GATEWAY_GROUP, "Gateway", own_gateways(frame, spec))),
     };
-    // A grant to nothing would be a grant to everything of the kind: `to` may not be empty, and a missing name means all.
+    // A grant to nothing would be a grant to everything of the kind: `to` may not be empty, and a missing name means
+    // all.
     if to.is_empty() {
         return None;
     }

@@ -2,8 +2,8 @@
 //!
 //! GRPCRoutes, GrpcPolicies, ReferenceGrants → [`Imported`]: GrpcServices and notes
 //!
-//! **Invariant:** authoring an imported service gives the rules of the route that it was made from; only a reflection rule
-//! moves to the end and is served in both versions.
+//! **Invariant:** authoring an imported service gives the rules of the route that it was made from; only a reflection
+//! rule moves to the end and is served in both versions.
 //! **Invariant:** what a GrpcService cannot say is said in a note, and nothing is dropped in silence.
 //! **Invariant:** Gateways stay as they are: services refer to them.
 //!
@@ -58,10 +58,13 @@ const MOST_MATCHES: usize = 126;
 /// Of a service, and of a rule.
 const MOST_BACKENDS: usize = 16;
 
-/// Turns every GRPCRoute of `objects` into a GrpcService. Objects of other kinds are read for what they say of those routes.
+/// Turns every GRPCRoute of `objects` into a GrpcService. Objects of other kinds are read for what they say of those
+/// routes.
 pub fn import(objects: &[Value]) -> Imported {
     let mut sources = Sources::default();
-    objects.iter().for_each(|object| sources.read(object));
+    for object in objects {
+        sources.read(object);
+    }
     let mut imported = Imported { services: Vec::new(), notes: std::mem::take(&mut sources.notes) };
     for route in &sources.routes {
         let mut writer = Writer { route, sources: &sources, notes: Vec::new() };
@@ -111,16 +114,22 @@ impl Writer<'_> {
         let advice = if *service == *name {
             let scope = if namespace.is_empty() { String::new() } else { format!(" -n {namespace}") };
             format!(
-                "hand the route over before you apply the GrpcService: kubectl annotate grpcroute {name}{scope} {ADOPT_ANNOTATION}={service}"
+                "hand the route over before you apply the GrpcService: kubectl annotate grpcroute {name}{scope} \
+                {ADOPT_ANNOTATION}={service}"
             )
         } else {
             format!(
-                "the GrpcService is called {service}, and so will its route be: delete this one when the new one is accepted"
+                "the GrpcService is called {service}, and so will its route be: delete this one when the new one is \
+                accepted"
             )
         };
         self.note("metadata.name", advice);
         if self.route.is_annotated() {
-            self.note("metadata.annotations", "annotations are not carried over: write those that the generated route needs in spec.generatedMetadata.annotations");
+            self.note(
+                "metadata.annotations",
+                "annotations are not carried over: write those that the generated route \
+            needs in spec.generatedMetadata.annotations",
+            );
         }
         let mut made = GrpcService::new(&service, spec);
         made.metadata.namespace = (!namespace.is_empty()).then(|| namespace.to_string());
@@ -137,7 +146,13 @@ impl Writer<'_> {
             let path = format!("spec.parentRefs[{at}]");
             if !is_gateway(&parent) {
                 let kind = parent.kind.as_deref().unwrap_or_default();
-                self.note(path, format!("a {kind} is no parent of a GrpcService, only a Gateway or ListenerSet is: the reference is left out"));
+                self.note(
+                    path,
+                    format!(
+                        "a {kind} is no parent of a GrpcService, only a Gateway or ListenerSet is: the \
+                reference is left out"
+                    ),
+                );
             } else if entries.len() == MOST_GATEWAYS {
                 self.note(
                     path,
@@ -149,7 +164,11 @@ impl Writer<'_> {
             }
         }
         if entries.is_empty() {
-            self.note("spec.parentRefs", "the route names no Gateway: the service will attach to the platform's default Gateway; write spec.gateways to choose another");
+            self.note(
+                "spec.parentRefs",
+                "the route names no Gateway: the service will attach to the platform's \
+            default Gateway; write spec.gateways to choose another",
+            );
         }
         Some(entries).filter(|entries| !entries.is_empty())
     }
@@ -160,7 +179,11 @@ fn excess(spec: &GrpcServiceSpec) -> Option<String> {
     let rules = spec.rules.as_deref().unwrap_or_default();
     let matches: usize = rules.iter().map(|rule| rule.matches.as_ref().map_or(1, Vec::len)).sum();
     if spec.backends.is_empty() {
-        return Some("no rule has a Service as its backend, and a GrpcService has at least one; delete the route, or give it a backend".into());
+        return Some(
+            "no rule has a Service as its backend, and a GrpcService has at least one; delete the route, or \
+        give it a backend"
+                .into(),
+        );
     }
     let lists = [
         ("rules", rules.len(), MOST_RULES),

@@ -120,7 +120,8 @@ pub fn author(service: &NsName, read: &Reader) -> Option<Authored> {
     Some(Authored { objects, issues, report })
 }
 
-/// A Secret of a namesake that was deleted counts as ours: where nobody collects garbage, it would stand in the way for ever.
+/// A Secret of a namesake that was deleted counts as ours: where nobody collects garbage, it would stand in the way for
+/// ever.
 fn foreign_secrets(unfit: &[NsName], service: &Meta, read: &Reader) -> Vec<(NsName, Text)> {
     let owner = |key: &NsName| {
         let meta = existing(&Ref::new(Kind::Secret, key.clone()), read)?;

@@ -1,7 +1,7 @@
 //! Whether the rules of a service are tried in the order in which they are written.
 //!
-//! As in a GRPCRoute, the more specific match wins whatever the order (R15); people read a list from top to bottom. Where
-//! the two differ for calls that both rules take, the status says so.
+//! As in a GRPCRoute, the more specific match wins whatever the order (R15); people read a list from top to bottom.
+//! Where the two differ for calls that both rules take, the status says so.
 
 use sluice_api::{
     GrpcServiceSpec,

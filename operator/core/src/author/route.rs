@@ -80,7 +80,8 @@ fn backend_ref(frame: &Frame, backend: &Backend, weight: i32, filters: Option<Va
     let service = &backend.service;
     let namespace = service.namespace.as_deref().unwrap_or(&frame.service.namespace);
     let mut value = json!({
-        "group": "", "kind": "Service", "namespace": namespace, "name": service.name, "port": service.port, "weight": weight,
+        "group": "", "kind": "Service", "namespace": namespace, "name": service.name,
+        "port": service.port, "weight": weight,
     });
     if let (Some(filters), Some(fields)) = (filters, value.as_object_mut()) {
         fields.insert("filters".into(), filters);
@@ -99,7 +100,8 @@ fn reflection(frame: &Frame, spec: &GrpcServiceSpec) -> Option<Value> {
 
 /// Writes out what the CRD would default inside matches and filters.
 ///
-/// Source: the standard channel's GRPCRoute: `type: Exact` of methods and headers; `group` and `kind` of a mirror's backend.
+/// Source: the standard channel's GRPCRoute: `type: Exact` of methods and headers; `group` and `kind` of a mirror's
+/// backend.
 fn defaulted(mut value: Value) -> Value {
     match &mut value {
         Value::Array(items) => items.iter_mut().for_each(|item| *item = defaulted(item.take())),

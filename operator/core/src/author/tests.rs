@@ -25,7 +25,9 @@ fn day(number: i64) -> DateTime<Utc> {
 fn world(objects: &[Value]) -> World {
     let mut world = World::new(Settings::default());
     world.apply(Change::Clock(day(0)));
-    objects.iter().for_each(|object| put(&mut world, object));
+    for object in objects {
+        put(&mut world, object);
+    }
     world
 }
 
@@ -42,7 +44,8 @@ fn observe(world: &mut World, object: &Ref, status: &Value) {
 }
 
 fn object(kind: Kind, name: &str, mut fields: Value) -> Value {
-    let mut value = json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": {"name": name, "uid": format!("uid-{name}"), "generation": 1}});
+    let metadata = json!({"name": name, "uid": format!("uid-{name}"), "generation": 1});
+    let mut value = json!({"apiVersion": kind.api_version(), "kind": kind.name(), "metadata": metadata});
     if !kind.is_cluster_scoped() {
         value["metadata"]["namespace"] = "shop".into();
     }
@@ -50,8 +53,8 @@ fn object(kind: Kind, name: &str, mut fields: Value) -> Value {
     value
 }
 
-/// GrpcService `shop/echo` with one hostname, an own Gateway, a self-signed certificate and one backend; `changes` replaces
-/// fields of its spec, `null` removes them.
+/// GrpcService `shop/echo` with one hostname, an own Gateway, a self-signed certificate and one backend; `changes`
+/// replaces fields of its spec, `null` removes them.
 fn service(changes: &Value) -> Value {
     let mut spec = json!({
         "hostnames": ["grpc.example.com"],

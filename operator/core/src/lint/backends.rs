@@ -61,7 +61,8 @@ fn by_selector(world: &World, route: &Ref, wide: &NsName, narrow: &NsName) -> Op
         None => "select each by a label that the other's pods do not have".to_owned(),
     };
     let message = format!(
-        "Service {wide} selects {} and so reaches the pods of Service {narrow} ({}) too, which {route} has as another backend: {advice}",
+        "selects {} and so reaches the pods of Service {narrow} ({}) too, which {route} has as another backend: \
+        {advice}",
         written(ours),
         written(theirs)
     );
@@ -97,8 +98,9 @@ fn by_address(addresses: &Addresses, route: &Ref, one: &NsName, other: &NsName) 
     let (ours, theirs) = (addresses.get(one)?, addresses.get(other)?);
     let shared = ours.intersection(theirs).next()?;
     let message = format!(
-        "Services {one} and {other} both have the endpoint {shared}, and {route} has both as backends: what is meant for one \
-         reaches the other; give each endpoints of its own"
+        "has the endpoint {shared} like Service {one}, and {route} has both as backends, so that what is meant for one \
+        reaches \
+         the other: give each endpoints of its own"
     );
     Some(Finding::new(Ref::new(Kind::Service, other.clone()), "spec", message))
 }

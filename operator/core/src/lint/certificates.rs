@@ -67,7 +67,8 @@ fn words(sans: &BTreeSet<&Text>, hostname: &Hostname) -> String {
     let wildcard = sans.iter().find(|name| Hostname::parse(Some(name)).covers(hostname));
     match wildcard {
         Some(wildcard) => format!(
-            "does not cover {hostname}: {wildcard} in a certificate stands for one label only, while a listener's stands for any \
+            "does not cover {hostname}: {wildcard} in a certificate stands for one label only, while a listener's \
+            stands for any \
              number; {advice}"
         ),
         None => format!("does not cover {hostname}, only {list}: {advice}"),

@@ -15,7 +15,8 @@ pub(super) fn traps(reference: &Ref, route: &Route) -> Vec<Finding> {
     findings
 }
 
-/// Rules of which every match stands in an earlier rule: the first of equal matches holds. At most 16 rules of 64 matches.
+/// Rules of which every match stands in an earlier rule: the first of equal matches holds. At most 16 rules of 64
+/// matches.
 fn never_matching(reference: &Ref, rules: &[Rule]) -> Vec<Finding> {
     let normal: Vec<Vec<Match>> = rules.iter().map(|rule| rule.matches.iter().map(normal).collect()).collect();
     let mut findings = Vec::new();
@@ -71,7 +72,8 @@ fn sorted(mut matches: Vec<NamedMatch>) -> Vec<NamedMatch> {
 fn by_path(reference: &Ref, at: usize, rule: &Rule) -> Option<Finding> {
     let (index, method) = rule.matches.iter().enumerate().find_map(|(index, wanted)| Some((index, grpc(wanted)?)))?;
     let message = format!(
-        "an HTTPRoute for gRPC calls: it answers in HTTP where it has no answer, and says nothing of services and methods; \
+        "an HTTPRoute for gRPC calls: it answers in HTTP where it has no answer, and says nothing of services and \
+        methods; \
          write a GRPCRoute (or a GrpcService) with {method}"
     );
     Some(Finding::new(reference.clone(), format!("spec.rules[{at}].matches[{index}]"), message))

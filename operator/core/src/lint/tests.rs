@@ -86,7 +86,7 @@ fn backends_with_an_endpoint_in_common_are_said() {
         })
     };
     let with = |address: &str| findings(&[slice("a", "10.0.0.1"), slice("b", address), route(&["a", "b"])]);
-    assert_one(&with("10.0.0.1"), "Service shop/b", "spec", "both have the endpoint 10.0.0.1:9000");
+    assert_one(&with("10.0.0.1"), "Service shop/b", "spec", "has the endpoint 10.0.0.1:9000 like Service shop/a");
     assert_eq!(with("10.0.0.2"), []);
 }
 
@@ -152,6 +152,11 @@ fn secret(name: &str, sans: &[&str]) -> Value {
     json!({"kind": "Secret", "metadata": {"namespace": "shop", "name": name}, "type": "kubernetes.io/tls", "data": data})
 }
 
+const WILD: &str = "*.example.com";
+
+/// Names of the certificate, hostname of the listener, hostname of the route, and what is said.
+type Row = (&'static [&'static str], &'static str, Option<&'static str>, Option<&'static str>);
+
 #[test]
 fn a_certificate_is_held_against_the_hostnames_that_are_served_with_it() {
     let gateway = |hostname: &str| {
@@ -162,14 +167,13 @@ fn a_certificate_is_held_against_the_hostnames_that_are_served_with_it() {
     let route = |hostname: &str| {
         object("GRPCRoute", "echo", &json!({"parentRefs": [{"name": "edge"}], "hostnames": [hostname], "rules": []}))
     };
-    let wild = "*.example.com";
-    let table: [(&[&str], &str, Option<&str>, Option<&str>); 8] = [
+    let table: [Row; 8] = [
         (&["a.example.com"], "a.example.com", None, None),
-        (&[wild], "a.example.com", None, None),
-        (&[wild], wild, None, None),
-        (&[wild], wild, Some("a.example.com"), None),
-        (&[wild], "a.b.example.com", None, Some("*.example.com in a certificate stands for one label only")),
-        (&[wild], wild, Some("a.b.example.com"), Some("does not cover a.b.example.com: *.example.com")),
+        (&[WILD], "a.example.com", None, None),
+        (&[WILD], WILD, None, None),
+        (&[WILD], WILD, Some("a.example.com"), None),
+        (&[WILD], "a.b.example.com", None, Some("*.example.com in a certificate stands for one label only")),
+        (&[WILD], WILD, Some("a.b.example.com"), Some("does not cover a.b.example.com: *.example.com")),
         (
             &["a.example.com"],
             "b.example.com",
@@ -183,7 +187,7 @@ fn a_certificate_is_held_against_the_hostnames_that_are_served_with_it() {
             [secret("cert", sans), gateway(listener)].into_iter().chain(hostname.map(route)).collect();
         match (findings(&objects), expected) {
             (found, Some(words)) => {
-                assert_one(&found, "Gateway shop/edge", "spec.listeners[0].tls.certificateRefs", words)
+                assert_one(&found, "Gateway shop/edge", "spec.listeners[0].tls.certificateRefs", words);
             }
             (found, None) => assert_eq!(found, [], "{sans:?} for {listener} and {hostname:?}"),
         }

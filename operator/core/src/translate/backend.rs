@@ -116,7 +116,7 @@ mod tests {
         json!({"metadata": {"namespace": "default", "name": name, "labels": labels}, "ports": [port], "endpoints": endpoints})
     }
 
-    fn endpoint(address: &str, conditions: Value) -> Value {
+    fn endpoint(address: &str, conditions: &Value) -> Value {
         json!({"addresses": [address], "conditions": conditions})
     }
 
@@ -145,17 +145,17 @@ mod tests {
             ("no slice", vec![], vec![]),
             (
                 "a slice of another port",
-                vec![slice("a", &json!({"name": "x", "port": 1}), &json!([endpoint("10.0.0.1", json!({}))]))],
+                vec![slice("a", &json!({"name": "x", "port": 1}), &json!([endpoint("10.0.0.1", &json!({}))]))],
                 vec![],
             ),
             (
                 "two slices of two families, in order",
                 vec![
-                    slice("b", &grpc, &json!([endpoint("fd00::1", json!({}))])),
+                    slice("b", &grpc, &json!([endpoint("fd00::1", &json!({}))])),
                     slice(
                         "a",
                         &grpc,
-                        &json!([endpoint("10.0.0.2", json!({})), endpoint("10.0.0.1", json!({"ready": true}))]),
+                        &json!([endpoint("10.0.0.2", &json!({})), endpoint("10.0.0.1", &json!({"ready": true}))]),
                     ),
                 ],
                 vec!["10.0.0.1:8080", "10.0.0.2:8080", "fd00::1:8080"],
@@ -163,8 +163,8 @@ mod tests {
             (
                 "a pod in two slices, once, ready",
                 vec![
-                    slice("a", &grpc, &json!([endpoint("10.0.0.1", terminating.clone())])),
-                    slice("b", &grpc, &json!([endpoint("10.0.0.1", json!({}))])),
+                    slice("a", &grpc, &json!([endpoint("10.0.0.1", &terminating)])),
+                    slice("b", &grpc, &json!([endpoint("10.0.0.1", &json!({}))])),
                 ],
                 vec!["10.0.0.1:8080"],
             ),
@@ -173,18 +173,18 @@ mod tests {
                 vec![slice(
                     "a",
                     &grpc,
-                    &json!([endpoint("10.0.0.1", terminating.clone()), endpoint("10.0.0.2", json!({}))]),
+                    &json!([endpoint("10.0.0.1", &terminating), endpoint("10.0.0.2", &json!({}))]),
                 )],
                 vec!["10.0.0.1:8080 draining", "10.0.0.2:8080"],
             ),
             (
                 "a terminating pod alone, as ready",
-                vec![slice("a", &grpc, &json!([endpoint("10.0.0.1", terminating)]))],
+                vec![slice("a", &grpc, &json!([endpoint("10.0.0.1", &terminating)]))],
                 vec!["10.0.0.1:8080"],
             ),
             (
                 "a pod that is not ready",
-                vec![slice("a", &grpc, &json!([endpoint("10.0.0.1", json!({"ready": false}))]))],
+                vec![slice("a", &grpc, &json!([endpoint("10.0.0.1", &json!({"ready": false}))]))],
                 vec![],
             ),
         ];

@@ -28,6 +28,8 @@ pub(crate) struct Authors {
     written: BTreeMap<Ref, Written>,
     /// Key material that was asked for and is not there yet.
     asked: BTreeMap<NsName, u64>,
+    /// Services some of whose objects are not there as they were written.
+    incomplete: BTreeSet<NsName>,
     repeats: BTreeMap<NsName, usize>,
     postponed: BTreeSet<NsName>,
 }
@@ -50,7 +52,7 @@ impl Authors {
     /// An object is gone: if a service wrote it, it is written again.
     pub(crate) fn lost(&mut self, object: &Ref) -> Option<Task> {
         let written = self.written.remove(object)?;
-        self.memo.remove(&written.service);
+        self.incomplete.insert(written.service.clone());
         Some(Task::Author(written.service))
     }
 
@@ -63,8 +65,8 @@ impl Authors {
     pub(crate) fn forget_written(&mut self) -> Vec<Task> {
         self.written.clear();
         self.asked.clear();
-        let services = std::mem::take(&mut self.memo);
-        services.into_keys().map(Task::Author).collect()
+        self.incomplete.extend(self.memo.keys().cloned());
+        self.incomplete.iter().cloned().map(Task::Author).collect()
     }
 
     /// A new step: what was postponed runs now.
@@ -106,9 +108,10 @@ impl Engine {
         if authored.is_none() {
             self.deps.forget(&task);
         }
-        if self.authors.get(service) == authored.as_ref() {
+        if self.authors.get(service) == authored.as_ref() && !self.authors.incomplete.contains(service) {
             return;
         }
+        self.authors.incomplete.remove(service);
         match authored.clone() {
             Some(authored) => drop(self.authors.memo.insert(service.clone(), authored)),
             None => drop(self.authors.memo.remove(service)),

@@ -194,8 +194,12 @@ impl Engine {
     }
 
     fn swap(&mut self, gateway: &NsName, before: Vec<Arc<Resource>>, after: Vec<Arc<Resource>>) {
-        before.into_iter().for_each(|resource| self.gateways.remove(gateway, resource.id.clone()));
-        after.into_iter().for_each(|resource| self.gateways.set(gateway, resource));
+        for resource in before {
+            self.gateways.remove(gateway, resource.id.clone());
+        }
+        for resource in after {
+            self.gateways.set(gateway, resource);
+        }
     }
 
     fn swap_certificates(&mut self, gateway: &NsName, plans: &Replaced) {

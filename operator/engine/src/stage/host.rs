@@ -1,6 +1,6 @@
 //! Hosts: who contributes to each, and the clusters that each needs.
 
-use crate::engine::Engine;
+use crate::{engine::Engine, few::Few};
 use chrono::{DateTime, Utc};
 use sluice_core::{
     hostname::Hostname,
@@ -26,8 +26,8 @@ pub(crate) struct Hosts(BTreeMap<HostKey, Host>);
 struct Host {
     /// Set for hosts that exist without any route.
     standing: Option<Fallback>,
-    seats: BTreeMap<(Ref, Hostname), Seat>,
-    clusters: BTreeSet<Text>,
+    seats: Few<(Ref, Hostname), Seat>,
+    clusters: Few<Text, ()>,
 }
 
 /// What a route brings to a host.
@@ -58,7 +58,7 @@ impl Host {
 
     /// The clusters that contributions offer, by name.
     fn offered(&self) -> BTreeMap<Text, ir::Cluster> {
-        let clusters = self.seats.values().flat_map(|seat| &seat.lowered.clusters);
+        let clusters = self.seats.iter().flat_map(|(_, seat)| &seat.lowered.clusters);
         clusters.map(|cluster| (cluster.name(), cluster.clone())).collect()
     }
 }
@@ -87,7 +87,8 @@ impl Hosts {
     /// The routes on the host of this resource name.
     pub(crate) fn seated(&self, gateway: &NsName, name: &str) -> BTreeSet<Ref> {
         let Some((routes_of, domain)) = name.rsplit_once('/') else { return BTreeSet::new() };
-        let key = HostKey { gateway: gateway.clone(), routes_of: routes_of.into(), domain: Hostname::parse(Some(domain)) };
+        let key =
+            HostKey { gateway: gateway.clone(), routes_of: routes_of.into(), domain: Hostname::parse(Some(domain)) };
         self.0.get(&key).into_iter().flat_map(|host| host.seats.keys()).map(|(route, _)| route.clone()).collect()
     }
 }
@@ -145,17 +146,18 @@ impl Engine {
         let mut needed = host.offered();
         let names = named(&merged);
         needed.retain(|name, _| names.contains(name));
-        let before = self.hosts.0.get_mut(key).map(|host| std::mem::replace(&mut host.clusters, names));
+        let before =
+            self.hosts.0.get_mut(key).map(|host| std::mem::replace(&mut host.clusters, names.into_iter().collect()));
         self.exchange(key, &before.unwrap_or_default(), &needed);
         self.gateways.set(&key.gateway, encode::virtual_host(&merged));
     }
 
     /// Takes up the clusters that a host newly needs, and lets go of those that it needs no more.
-    fn exchange(&mut self, key: &HostKey, before: &BTreeSet<Text>, after: &BTreeMap<Text, ir::Cluster>) {
-        for cluster in after.iter().filter(|(name, _)| !before.contains(*name)).map(|(_, cluster)| cluster) {
+    fn exchange(&mut self, key: &HostKey, before: &Few<Text, ()>, after: &BTreeMap<Text, ir::Cluster>) {
+        for cluster in after.iter().filter(|(name, _)| !before.contains(name)).map(|(_, cluster)| cluster) {
             self.use_cluster(&key.gateway, cluster);
         }
-        for name in before.iter().filter(|name| !after.contains_key(*name)) {
+        for name in before.keys().filter(|name| !after.contains_key(*name)) {
             self.drop_cluster(&key.gateway, name);
         }
     }

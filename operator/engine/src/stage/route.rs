@@ -1,7 +1,7 @@
 //! Routes: what each became, where it sits, and who counts it.
 
 use super::host::Seat;
-use crate::{deps::Task, effects::Event, engine::Engine};
+use crate::{deps::Task, effects::Event, engine::Engine, few::Few};
 use chrono::{DateTime, Utc};
 use rustc_hash::FxHashMap;
 use sluice_core::{
@@ -33,9 +33,9 @@ pub(crate) struct Entry {
     pub(crate) raw: Arc<Lowered>,
     /// What it became for the proxies.
     pub(crate) lowered: Arc<Lowered>,
-    places: BTreeSet<(HostKey, Hostname)>,
+    places: Few<(HostKey, Hostname), ()>,
     /// The listeners that count it as attached.
-    listeners: BTreeSet<ListenerId>,
+    listeners: Few<ListenerId, ()>,
 }
 
 impl Entry {
@@ -132,7 +132,8 @@ impl Engine {
         };
         self.recover(route, &raw);
         let before = self.routes.memo.get(route);
-        let same = before.is_some_and(|entry| *entry.lowered == lowered && *entry.raw == raw && entry.created == created);
+        let same =
+            before.is_some_and(|entry| *entry.lowered == lowered && *entry.raw == raw && entry.created == created);
         if same && before.is_some_and(|entry| entry.generation == generation) {
             return;
         }
@@ -189,10 +190,10 @@ impl Engine {
         };
         self.move_claims(route, Some(&before), None);
         self.move_gateways(route, Some(&before), None);
-        for (key, written) in &before.places {
+        for (key, written) in before.places.keys() {
             self.unseat(key, route, written);
         }
-        for listener in &before.listeners {
+        for listener in before.listeners.keys() {
             self.routes.discount(listener);
             self.dirty.mark(Task::Project(parent_ref(&listener.parent)));
         }
@@ -258,7 +259,7 @@ impl Engine {
     }
 
     /// Where a route sits, and which listeners count it: those that take it and where it lost to nobody.
-    fn standing_of(&self, route: &Ref, entry: &Entry) -> (BTreeSet<(HostKey, Hostname)>, BTreeSet<ListenerId>) {
+    fn standing_of(&self, route: &Ref, entry: &Entry) -> (Few<(HostKey, Hostname), ()>, Few<ListenerId, ()>) {
         let bindings = entry.lowered.attachments.iter().flat_map(|attachment| &attachment.bindings);
         let won: Vec<_> = bindings.filter(|binding| self.winner(&binding.listener, route).is_none()).collect();
         let places = won.iter().filter_map(|binding| {
@@ -273,14 +274,14 @@ impl Engine {
         self.claims.winner(listener, route).filter(|_| !shares)
     }
 
-    fn recount(&mut self, before: &BTreeSet<ListenerId>, after: &BTreeSet<ListenerId>) {
+    fn recount(&mut self, before: &Few<ListenerId, ()>, after: &Few<ListenerId, ()>) {
         for listener in before.difference(after) {
             self.routes.discount(listener);
         }
         for listener in after.difference(before) {
             self.routes.count(listener);
         }
-        for listener in before.symmetric_difference(after) {
+        for listener in before.difference(after).chain(after.difference(before)) {
             self.dirty.mark(Task::Project(parent_ref(&listener.parent)));
         }
     }
@@ -292,7 +293,7 @@ impl Engine {
         let moved = before.created != entry.created
             || before.lowered.routes != entry.lowered.routes
             || before.lowered.clusters != entry.lowered.clusters;
-        for (key, written) in &before.places {
+        for (key, written) in before.places.keys() {
             if moved {
                 self.seat(key, route, written, seat.clone());
             } else {

@@ -64,15 +64,18 @@ impl Engine {
             return;
         }
         self.hear_ourselves(object, &said.status);
-        self.effects.statuses.push(StatusUpdate { target: object.clone(), generation: said.generation, status: said.status });
+        self.effects.statuses.push(StatusUpdate {
+            target: object.clone(),
+            generation: said.generation,
+            status: said.status,
+        });
     }
 
     /// Level 1 reads statuses from the world, whoever wrote them. Those of routes that no service generated are left out: nobody
     /// reads them, and there may be ten thousand.
     fn hear_ourselves(&mut self, object: &Ref, status: &Value) {
-        let generated = |route: &Ref| {
-            self.state.world.routes().get(route).is_some_and(|route| route.metadata.controller.is_some())
-        };
+        let generated =
+            |route: &Ref| self.state.world.routes().get(route).is_some_and(|route| route.metadata.controller.is_some());
         if object.kind == Kind::GrpcService || (object.kind.is_route() && !generated(object)) {
             return;
         }
@@ -88,9 +91,8 @@ impl Engine {
         let served = self.state.served.get(service).copied();
         let references = authored.objects.iter().map(|desired| &desired.reference);
         let there: BTreeSet<&Ref> = references.filter(|reference| self.state.world.contains(reference)).collect();
-        let state = |desired: &Desired| match there.contains(&desired.reference) {
-            true => ObjectState::Applied,
-            false => ObjectState::Pending,
+        let state = |desired: &Desired| {
+            if there.contains(&desired.reference) { ObjectState::Applied } else { ObjectState::Pending }
         };
         let progress = Progress { state: &state, served };
         let task = Task::Project(object.clone());

@@ -29,13 +29,16 @@ const CLUSTER_REST: TimeDelta = TimeDelta::seconds(60);
 #[derive(Debug, Default)]
 pub(crate) struct Trials {
     /// The last form of each route that the proxies of a Gateway acknowledged, while a later one is under way.
-    good: BTreeMap<(NsName, Ref), (Option<Arc<Lowered>>, u64)>,
+    good: BTreeMap<(NsName, Ref), Good>,
     /// Edited since the last revision.
     fresh: BTreeMap<NsName, BTreeSet<Ref>>,
     /// The routes whose revision was this one when it was published.
     due: BTreeMap<(NsName, u64), BTreeSet<Ref>>,
     open: BTreeMap<(NsName, Id), Trial>,
 }
+
+/// A form that was acknowledged, if any was, and the revision that brings the later one; 0 until that is published.
+type Good = (Option<Arc<Lowered>>, u64);
 
 /// The search for the culprit in one host.
 #[derive(Debug)]
@@ -120,7 +123,11 @@ impl Engine {
         if wanted.is_none_or(|resource| resource.version != version) {
             return;
         }
-        self.effects.events.push(Event::Refused { gateway: gateway.clone(), id: id.clone(), message: message.to_owned() });
+        self.effects.events.push(Event::Refused {
+            gateway: gateway.clone(),
+            id: id.clone(),
+            message: message.to_owned(),
+        });
         match id.kind {
             ResourceType::VirtualHost => self.host_refused(gateway, id, message),
             ResourceType::Cluster => self.cluster_refused(&id.name),
@@ -172,7 +179,8 @@ impl Engine {
         for route in self.hosts.seated(gateway, &id.name) {
             let Some(entry) = self.routes.get(&route) else { continue };
             let good = self.trials.good.get(&(gateway.clone(), route.clone()));
-            let known: BTreeSet<RuleKey> = good.and_then(|(form, _)| form.as_ref()).map(|form| keys(&route, form)).unwrap_or_default();
+            let known: BTreeSet<RuleKey> =
+                good.and_then(|(form, _)| form.as_ref()).map(|form| keys(&route, form)).unwrap_or_default();
             let present = keys(&route, &entry.raw);
             let withheld = |key: &RuleKey| self.state.quarantine.withholds(key);
             let open: BTreeSet<RuleKey> = present.into_iter().filter(|key| !withheld(key)).collect();
@@ -187,7 +195,9 @@ impl Engine {
     fn withhold(&mut self, gateway: &NsName, key: &RuleKey, message: &Text, suspects: usize) {
         let Some(entry) = self.routes.get(&key.route) else { return };
         let rules = quarantine::rules(&entry.raw);
-        let Some((_, rule)) = rules.into_iter().find(|(_, rule)| quarantine::key(&key.route, rule) == *key) else { return };
+        let Some((_, rule)) = rules.into_iter().find(|(_, rule)| quarantine::key(&key.route, rule) == *key) else {
+            return;
+        };
         let good = self.trials.good.get(&(gateway.clone(), key.route.clone()));
         let last_good = good.and_then(|(form, _)| same_rule(form.as_ref()?, &rule));
         let label: Text = rule.first().map(|ranked| ranked.route.origin.rule_label()).unwrap_or_default().into();
@@ -205,7 +215,8 @@ impl Engine {
     /// The proxies of a Gateway took everything up to what all of them have: trials that waited for it go on.
     pub(crate) fn advance_trials(&mut self, gateway: &NsName) {
         let Some(floor) = self.state.fleet.floor(gateway) else { return };
-        let due = self.trials.open.iter().filter(|((of, _), trial)| of == gateway && (1..=floor).contains(&trial.revision));
+        let due =
+            self.trials.open.iter().filter(|((of, _), trial)| of == gateway && (1..=floor).contains(&trial.revision));
         let due: Vec<(NsName, Id)> = due.map(|(slot, _)| slot.clone()).collect();
         for slot in due {
             self.advance(&slot);

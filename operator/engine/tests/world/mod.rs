@@ -50,7 +50,7 @@ pub(crate) fn class(profile: Option<&str>) -> Input {
     put(Kind::GatewayClass, json!({"metadata": {"name": "sluice", "generation": 1}, "spec": spec}))
 }
 
-pub(crate) fn profile(spec: Value) -> Input {
+pub(crate) fn profile(spec: &Value) -> Input {
     put(Kind::GatewayProfile, json!({"metadata": {"name": "p"}, "spec": spec}))
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn https(name: &str, port: u16, hostname: Option<&str>, secret: &str)
     })
 }
 
-pub(crate) fn gateway(name: &str, generation: i64, listeners: Value) -> Input {
+pub(crate) fn gateway(name: &str, generation: i64, listeners: &Value) -> Input {
     let spec = json!({
         "gatewayClassName": "sluice", "listeners": listeners, "allowedListeners": {"namespaces": {"from": "All"}},
     });
@@ -91,7 +91,10 @@ pub(crate) fn slice(namespace: &str, service: &str, name: &str, addresses: &[u8]
     let endpoints: Vec<Value> = addresses.iter().map(|last| json!({"addresses": [format!("10.0.0.{last}")]})).collect();
     let labels = json!({"kubernetes.io/service-name": service});
     let metadata = json!({"namespace": namespace, "name": name, "labels": labels});
-    put(Kind::EndpointSlice, json!({"metadata": metadata, "ports": [{"name": "grpc", "port": 9000}], "endpoints": endpoints}))
+    put(
+        Kind::EndpointSlice,
+        json!({"metadata": metadata, "ports": [{"name": "grpc", "port": 9000}], "endpoints": endpoints}),
+    )
 }
 
 /// A rule that sends one method, or everything, to a Service of a namespace.
@@ -101,7 +104,10 @@ pub(crate) fn rule(method: Option<&str>, namespace: &str, backend: &str) -> Valu
 }
 
 pub(crate) fn grpc_route(metadata: &Value, parents: &Value, hostnames: &[&str], rules: &Value) -> Input {
-    put(Kind::GrpcRoute, json!({"metadata": metadata, "spec": {"parentRefs": parents, "hostnames": hostnames, "rules": rules}}))
+    put(
+        Kind::GrpcRoute,
+        json!({"metadata": metadata, "spec": {"parentRefs": parents, "hostnames": hostnames, "rules": rules}}),
+    )
 }
 
 /// What the effects of all steps add up to.
@@ -147,7 +153,9 @@ impl Server {
 /// Drops what two histories may keep differently without saying anything: a Gateway without resources, a route status without parents.
 pub(crate) fn essence(mut output: Output) -> Output {
     output.resources.retain(|_, resources| !resources.is_empty());
-    output.statuses.retain(|_, status| status.get("parents").and_then(Value::as_array).is_none_or(|parents| !parents.is_empty()));
+    output
+        .statuses
+        .retain(|_, status| status.get("parents").and_then(Value::as_array).is_none_or(|parents| !parents.is_empty()));
     output
 }
 

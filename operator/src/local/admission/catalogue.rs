@@ -70,7 +70,10 @@ fn load(kind: Kind) -> Vec<(String, Value)> {
         Kind::ConfigMap => core_type::<ConfigMap>(kind),
         Kind::Namespace => core_type::<Namespace>(kind),
         Kind::GrpcService | Kind::GatewayProfile | Kind::GrpcPolicy => own(kind),
-        _ => gateway_api(kind).and_then(|text| serde_saphyr::from_str(text).ok()).map(versions_of).unwrap_or_default(),
+        _ => gateway_api(kind)
+            .and_then(|text| serde_saphyr::from_str(text).ok())
+            .map(|crd| versions_of(&crd))
+            .unwrap_or_default(),
     };
     versions.into_iter().map(|(version, structure)| (version, with_metadata(structure))).collect()
 }
@@ -78,10 +81,10 @@ fn load(kind: Kind) -> Vec<(String, Value)> {
 fn own(kind: Kind) -> Vec<(String, Value)> {
     let crds = sluice_api::crds::crds();
     let crd = crds.into_iter().find(|crd| crd.spec.names.kind == kind.name());
-    crd.and_then(|crd| serde_json::to_value(crd).ok()).map(versions_of).unwrap_or_default()
+    crd.and_then(|crd| serde_json::to_value(crd).ok()).map(|crd| versions_of(&crd)).unwrap_or_default()
 }
 
-fn versions_of(crd: Value) -> Vec<(String, Value)> {
+fn versions_of(crd: &Value) -> Vec<(String, Value)> {
     let text = |pointer: &str| crd.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let group = text("/spec/group");
     let versions = crd.pointer("/spec/versions").and_then(Value::as_array).into_iter().flatten();

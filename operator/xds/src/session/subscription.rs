@@ -55,8 +55,9 @@ impl Subscription {
         self.everything = true;
     }
 
-    /// Takes over the names of a request. An empty first subscription means everything when `wildcard`, else nothing.
-    pub(super) fn take(&mut self, request: &Request, wildcard: bool) -> Moved {
+    /// Takes over the names of a request. An empty first subscription means everything where the type is a wildcard by
+    /// default, else nothing.
+    pub(super) fn take(&mut self, request: &Request) -> Moved {
         let first = !std::mem::replace(&mut self.asked, true);
         let (stars, unsubscribed) = split(&request.unsubscribe);
         let closed = stars && std::mem::take(&mut self.everything);
@@ -64,7 +65,7 @@ impl Subscription {
             self.names.remove(name);
         }
         let (stars, subscribed) = split(&request.subscribe);
-        let opened = stars || (first && wildcard && request.subscribe.is_empty());
+        let opened = stars || (first && request.kind.is_wildcard_by_default() && request.subscribe.is_empty());
         self.everything |= opened;
         self.names.extend(subscribed.iter().cloned());
         Moved { first, opened, closed, subscribed, unsubscribed }

@@ -7,8 +7,9 @@ use crate::{
 use sluice_api::grpcservice::{Grant, GrantTarget};
 use std::sync::Arc;
 
-/// Grants that let GRPCRoutes use exactly the service's own Services. Wider and narrower ones stay objects of their own: a
-/// service would grant less or more than they do. Grants to Gateways stay as well, since Gateways are not the service's own.
+/// Grants that let GRPCRoutes use exactly the service's own Services. Wider and narrower ones stay objects of their
+/// own: a service would grant less or more than they do. Grants to Gateways stay as well, since Gateways are not the
+/// service's own.
 pub(super) fn carried(grants: &[Arc<ReferenceGrant>], route: &NsName, services: &[&str]) -> Option<Vec<Grant>> {
     let near = grants.iter().filter(|grant| grant.metadata.key.namespace == route.namespace);
     let exact = near.filter(|grant| covers(&grant.spec.to, services) && grant.spec.from.iter().all(is_route));

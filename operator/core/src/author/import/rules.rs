@@ -39,8 +39,8 @@ impl Writer<'_> {
         Rules { rules, reflection }
     }
 
-    /// The rule that `spec.reflection` replaces. A rule with a policy or a name that somebody chose stays a rule, and so does
-    /// one that is alone: without rules a service has one for everything.
+    /// The rule that `spec.reflection` replaces. A rule with a policy or a name that somebody chose stays a rule, and
+    /// so does one that is alone: without rules a service has one for everything.
     fn reflection_of(&self, rules: &[GrpcRouteRules]) -> Option<usize> {
         let found = rules.iter().position(is_reflection)?;
         let name = rules.get(found)?.name.as_deref();
@@ -56,7 +56,8 @@ impl Writer<'_> {
         if let Some(policy) = policy {
             let object = Ref::new(Kind::GrpcPolicy, policy.metadata.key.clone());
             let message = format!(
-                "carried over into rule {name}: delete the policy once the GrpcService is applied, because the older policy holds"
+                "carried over into rule {name}: delete the policy once the GrpcService is applied, because the older \
+                policy holds"
             );
             self.notes.push(Note { object, path: String::new(), message });
         }
@@ -93,7 +94,8 @@ impl Writer<'_> {
         let mut backends = Vec::new();
         for (index, reference) in written.iter().enumerate() {
             let Some(service) = service_of(reference) else {
-                let message = "only a Service with a port can be a backend: the reference is left out, and its share of the calls is answered by the others";
+                let message = "only a Service with a port can be a backend: the reference is left out, and its share \
+                of the calls is answered by the others";
                 self.note(format!("spec.rules[{at}].backendRefs[{index}]"), message);
                 continue;
             };
@@ -108,7 +110,8 @@ impl Writer<'_> {
         backends
     }
 
-    /// A rule without backends answers UNAVAILABLE; a service's rule without backends has all of them. Weight 0 says it.
+    /// A rule without backends answers UNAVAILABLE; a service's rule without backends has all of them. Weight 0 says
+    /// it.
     fn silence_empty(&mut self, rules: &mut [RouteRule], pool: &Pool) {
         let Some(first) = pool.first() else { return };
         for rule in rules.iter_mut().filter(|rule| rule.backends.as_ref().is_some_and(Vec::is_empty)) {

@@ -117,14 +117,16 @@ impl Facts<'_, '_> {
             match refusal {
                 Refusal::OwnGateway { entry } => {
                     let message = format!(
-                        "gateways[{entry}].own: the platform's GatewayProfile lets namespace {} have no Gateway of its own; refer to a shared one with ref",
+                        "gateways[{entry}].own: the platform's GatewayProfile lets namespace {} have no Gateway of its \
+                        own; refer to a shared one with ref",
                         self.service.namespace
                     );
                     return (GeneratedReason::OwnGatewayNotAllowed, message);
                 }
                 Refusal::Grant => {
                     let message = format!(
-                        "grants: the platform's GatewayProfile lets namespace {} issue none; remove spec.grants or ask the platform team",
+                        "grants: the platform's GatewayProfile lets namespace {} issue none; remove spec.grants or ask \
+                        the platform team",
                         self.service.namespace
                     );
                     return (GeneratedReason::GrantNotAllowed, message);
@@ -180,7 +182,8 @@ impl Facts<'_, '_> {
             ),
             State::Issued { secret, authority, not_after, .. } => {
                 let message = format!(
-                    "Secret {secret} holds a certificate until {not_after}; clients trust ConfigMap {authority}, key ca.crt{}",
+                    "Secret {secret} holds a certificate until {not_after}; clients trust ConfigMap {authority}, key \
+                    ca.crt{}",
                     self.wildcard_warning()
                 );
                 (CertificateReadyReason::Issued, message)
@@ -214,7 +217,8 @@ impl Facts<'_, '_> {
             return (
                 CertificateReadyReason::SecretNotFound,
                 format!(
-                    "Secret {absent} does not exist: create it with type kubernetes.io/tls, or correct tls.certificateRefs"
+                    "Secret {absent} does not exist: create it with type kubernetes.io/tls, or correct \
+                    tls.certificateRefs"
                 ),
             );
         }
@@ -242,12 +246,14 @@ impl Facts<'_, '_> {
             match refusal {
                 Refusal::Hostname { hostname, suffix } => {
                     let message = format!(
-                        "hostname {hostname}: {suffix} is claimed for other namespaces by the platform's GatewayProfile; choose another hostname or ask for the claim"
+                        "hostname {hostname}: {suffix} is claimed for other namespaces by the platform's \
+                        GatewayProfile; choose another hostname or ask for the claim"
                     );
                     return (AcceptedReason::HostnameNotAllowed, message);
                 }
                 Refusal::NoDefaultGateway => {
-                    let message = "spec.gateways is empty and the platform has no default Gateway: add a gateway (own or ref), or set defaultGateway in the GatewayProfile of class sluice";
+                    let message = "spec.gateways is empty and the platform has no default Gateway: add a gateway (own \
+                    or ref), or set defaultGateway in the GatewayProfile of class sluice";
                     return (AcceptedReason::NoDefaultGateway, message.into());
                 }
                 Refusal::OwnGateway { .. } | Refusal::Grant => {}
@@ -320,7 +326,12 @@ impl Facts<'_, '_> {
         let foreign =
             self.parents.iter().any(|parent| parent.condition("Accepted").is_some() && !Self::is_ours(parent));
         let silent = if foreign {
-            (PolicyAcceptedReason::Unsupported, "the GatewayClass belongs to another controller, which does not know GrpcPolicy: timeouts and retries have no effect there".into())
+            (
+                PolicyAcceptedReason::Unsupported,
+                "the GatewayClass belongs to another controller, which does not know GrpcPolicy: timeouts and \
+                 retries have no effect there"
+                    .into(),
+            )
         } else {
             (PolicyAcceptedReason::Pending, format!("GrpcPolicy {} has not been judged yet", key.name))
         };

@@ -61,7 +61,11 @@ fn an_object_that_another_made_is_left_alone_unless_it_is_handed_over() {
         ("nobody's, handed to another", json!({"annotations": {"sluice.dev/adopt": "other"}}), Some("nobody")),
         (
             "another owner's, handed over",
-            json!({"ownerReferences": owned_by("Deployment", "web", "1")["ownerReferences"], "annotations": {"sluice.dev/adopt": "echo"}}),
+            {
+                let mut metadata = owned_by("Deployment", "web", "1");
+                metadata["annotations"] = json!({"sluice.dev/adopt": "echo"});
+                metadata
+            },
             Some("Deployment web"),
         ),
     ];

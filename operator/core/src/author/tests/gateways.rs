@@ -4,7 +4,8 @@ use super::{authored, field, names, object, profile, service, world};
 use crate::key::Kind;
 use serde_json::{Value, json};
 
-/// An own Gateway's or a ListenerSet's listener for `grpc.example.com`, with everything that an API server would default.
+/// An own Gateway's or a ListenerSet's listener for `grpc.example.com`, with everything that an API server would
+/// default.
 fn listener(port: u16) -> Value {
     json!({
         "name": "grpc-example-com",

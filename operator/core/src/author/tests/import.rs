@@ -57,7 +57,9 @@ fn a_route_becomes_a_service_of_its_name_that_refers_to_its_gateways() {
 
 #[test]
 fn backends_are_named_after_their_services_and_told_apart_where_needed() {
-    let refs = json!([backend("echo"), {"name": "echo", "port": 9001}, {"name": "echo", "port": 9000, "namespace": "team-b"}, backend("echo")]);
+    let (port, namespace) =
+        (json!({"name": "echo", "port": 9001}), json!({"name": "echo", "port": 9000, "namespace": "team-b"}));
+    let refs = json!([backend("echo"), port, namespace, backend("echo")]);
     let imported = import(&[route(&json!({"rules": [{"backendRefs": refs}, {"backendRefs": [backend("echo")]}]}))]);
     let spec = spec(&imported);
     let names = |list: &Value| -> Vec<String> {
@@ -224,11 +226,14 @@ fn what_cannot_be_carried_over_is_said() {
         route(&json!({
             "parentRefs": [{"group": "", "kind": "Service", "name": "mesh"}],
             "rules": [
-                {"backendRefs": [backend("echo"), {"group": "x.io", "kind": "Bucket", "name": "b"}], "sessionPersistence": {}},
+                {
+                    "backendRefs": [backend("echo"), {"group": "x.io", "kind": "Bucket", "name": "b"}],
+                    "sessionPersistence": {},
+                },
                 {"matches": [{"method": {"service": "echo.Echo"}}]},
             ],
         })),
-        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute", "metadata": {"name": "broken"}, "spec": {"rules": 1}}),
+        object(Kind::GrpcRoute, "broken", json!({"spec": {"rules": 1}})),
     ]);
     for (path, words) in [
         ("spec.parentRefs[0]", "a Service is no parent"),

@@ -50,7 +50,8 @@ fn filter() -> impl Strategy<Value = Value> {
     };
     let target = json!({"group": "", "kind": "Service", "name": "shadow", "port": 9000});
     let whole = json!({"type": "RequestMirror", "requestMirror": {"backendRef": target}});
-    let share = json!({"type": "RequestMirror", "requestMirror": {"backendRef": target, "fraction": {"numerator": 1, "denominator": 100}}});
+    let fraction = json!({"numerator": 1, "denominator": 100});
+    let share = json!({"type": "RequestMirror", "requestMirror": {"backendRef": target, "fraction": fraction}});
     prop_oneof![
         modifier("RequestHeaderModifier", "requestHeaderModifier"),
         modifier("ResponseHeaderModifier", "responseHeaderModifier"),
@@ -68,7 +69,9 @@ fn backend() -> impl Strategy<Value = Value> {
         ("shop", "canary", 9000),
     ]);
     (places, 0..4_u32, option::of(vec(filter(), 1..2))).prop_map(|((namespace, name, port), weight, filters)| {
-        let mut reference = json!({"group": "", "kind": "Service", "namespace": namespace, "name": name, "port": port, "weight": weight});
+        let mut reference = json!({
+            "group": "", "kind": "Service", "namespace": namespace, "name": name, "port": port, "weight": weight,
+        });
         if let Some(filters) = filters {
             reference["filters"] = filters.into();
         }

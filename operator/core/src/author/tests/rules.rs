@@ -34,7 +34,8 @@ fn a_rule_without_backends_divides_its_calls_as_the_service_says() {
 
 #[test]
 fn a_rule_with_backends_has_weights_and_filters_of_its_own() {
-    let filters = json!([{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shadow", "port": 1}, "fraction": {"numerator": 3}}}]);
+    let mirror = json!({"backendRef": {"name": "shadow", "port": 1}, "fraction": {"numerator": 3}});
+    let filters = json!([{"type": "RequestMirror", "requestMirror": mirror}]);
     let chosen = json!([{"name": "canary", "filters": filters}]);
     let rules = rules(&json!({"backends": two_backends(), "rules": [{"name": "some", "backends": chosen}]}));
     let reference = &rules[0]["backendRefs"][0];
@@ -58,8 +59,12 @@ fn matches_and_filters_are_written_with_their_defaults() {
 fn reflection_is_the_last_rule_and_takes_a_name_that_is_free() {
     for (user, expected) in [("default", "reflection"), ("reflection", "grpc-reflection")] {
         let rules = rules(&json!({"rules": [{"name": user}], "reflection": {"backend": "stable"}}));
-        let wanted = |version: &str| json!({"method": {"type": "Exact", "service": format!("grpc.reflection.{version}.ServerReflection")}});
-        let rule = json!({"name": expected, "matches": [wanted("v1"), wanted("v1alpha")], "backendRefs": [backend("echo", 1)]});
+        let wanted = |version: &str| {
+            let service = format!("grpc.reflection.{version}.ServerReflection");
+            json!({"method": {"type": "Exact", "service": service}})
+        };
+        let matches = [wanted("v1"), wanted("v1alpha")];
+        let rule = json!({"name": expected, "matches": matches, "backendRefs": [backend("echo", 1)]});
         assert_eq!(rules[1], rule);
     }
 }

@@ -313,7 +313,9 @@ fn policies_are_judged_by_whoever_knows_them() {
     ];
     for (truth, reason, words) in table {
         let conditions = [condition("Accepted", truth, reason, "mend it")];
-        let ancestor = json!({"ancestorRef": parent_ref("Gateway", "echo-public"), "controllerName": "c", "conditions": conditions});
+        let ancestor = json!({
+            "ancestorRef": parent_ref("Gateway", "echo-public"), "controllerName": "c", "conditions": conditions,
+        });
         observe(&mut world, &policy, &json!({"ancestors": [ancestor]}));
         assert_says(&world, "PolicyAccepted", (truth, reason, words));
     }

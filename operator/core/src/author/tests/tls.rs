@@ -44,7 +44,10 @@ fn secret(issue: &Issue, made: &Made) -> Value {
         &issue.secret.name,
         json!({
             "type": "kubernetes.io/tls",
-            "data": {"tls.crt": STANDARD.encode(&made.certificate), "tls.key": STANDARD.encode(made.key.serialize_pem())},
+            "data": {
+                "tls.crt": STANDARD.encode(&made.certificate),
+                "tls.key": STANDARD.encode(made.key.serialize_pem()),
+            },
         }),
     );
     secret["metadata"] = issue.metadata.clone();

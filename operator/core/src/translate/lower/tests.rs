@@ -78,7 +78,7 @@ impl Fixture {
         lower(&route, &Reader::new(&self.world, &self.surfaces)).unwrap()
     }
 
-    fn rule(&mut self, rule: Value) -> Lowered {
+    fn rule(&mut self, rule: &Value) -> Lowered {
         self.lower(Kind::GrpcRoute, json!({"rules": [rule]}))
     }
 }
@@ -123,7 +123,7 @@ fn unresolved(lowered: &Lowered) -> (&'static str, String) {
 
 #[test]
 fn the_guides_route_binds_its_hostname_and_forwards_to_its_service_by_http_2() {
-    let lowered = Fixture::new().rule(json!({"backendRefs": [echo()]}));
+    let lowered = Fixture::new().rule(&json!({"backendRefs": [echo()]}));
     let bindings = &lowered.attachments[0].bindings;
     assert_eq!(bindings.iter().map(|binding| binding.domain.as_str()).collect::<Vec<_>>(), ["grpc.example.com"]);
     assert_eq!(&*forward(&lowered).shares[0].cluster, "default/echo/9000/h2");
@@ -146,7 +146,7 @@ fn a_method_match_becomes_the_path_that_it_stands_for() {
         (json!({"type": "RegularExpression", "method": "Get.*"}), PathMatcher::Regex("/[^/]+/(?:Get.*)".into())),
     ];
     for (method, expected) in table {
-        let lowered = Fixture::new().rule(json!({"matches": [{"method": method}], "backendRefs": [echo()]}));
+        let lowered = Fixture::new().rule(&json!({"matches": [{"method": method}], "backendRefs": [echo()]}));
         assert_eq!(only(&lowered).matcher.path, expected, "{method}");
     }
 }
@@ -155,7 +155,7 @@ fn a_method_match_becomes_the_path_that_it_stands_for() {
 fn of_equal_header_names_the_first_counts() {
     let headers = json!([{"name": "Env", "value": "canary"}, {"name": "env", "value": "other"},
         {"type": "RegularExpression", "name": "user", "value": "a.*"}]);
-    let lowered = Fixture::new().rule(json!({"matches": [{"headers": headers}], "backendRefs": [echo()]}));
+    let lowered = Fixture::new().rule(&json!({"matches": [{"headers": headers}], "backendRefs": [echo()]}));
     let headers = &only(&lowered).matcher.headers;
     let read: Vec<_> = headers.iter().map(|header| (&*header.name, &header.value)).collect();
     let canary = ValueTest::Exact("canary".into());
@@ -220,7 +220,7 @@ fn mirror(share: &Value) -> Value {
 
 #[test]
 fn a_route_without_a_valid_rule_is_not_accepted() {
-    let lowered = Fixture::new().rule(json!({"filters": [{"type": "CORS"}]}));
+    let lowered = Fixture::new().rule(&json!({"filters": [{"type": "CORS"}]}));
     let (reason, message) = refusal(&lowered);
     assert_eq!(reason, "UnsupportedValue");
     assert!(message.contains("CORS is not implemented"), "{message}");
@@ -231,7 +231,7 @@ fn a_route_without_a_valid_rule_is_not_accepted() {
 fn an_invalid_backend_keeps_its_share() {
     let backends = json!([{"name": "echo", "port": 9000, "weight": 3}, {"name": "gone", "port": 1, "weight": 2},
         {"name": "echo", "port": 9000, "weight": 4}, {"name": "echo", "port": 9001, "weight": 0}]);
-    let lowered = Fixture::new().rule(json!({"backendRefs": backends}));
+    let lowered = Fixture::new().rule(&json!({"backendRefs": backends}));
     let forward = forward(&lowered);
     assert_eq!((forward.shares.len(), forward.shares[0].weight, forward.unavailable), (1, 7, 2));
     assert_eq!(lowered.clusters.len(), 1, "a weight of 0 needs no cluster");
@@ -262,7 +262,7 @@ fn each_fault_of_a_backend_has_its_reason_and_its_fix() {
         (json!({"name": "secret", "namespace": "other", "port": 9000}), "RefNotPermitted", "ReferenceGrant"),
     ];
     for (backend, reason, words) in table {
-        let lowered = fixture.rule(json!({"backendRefs": [backend]}));
+        let lowered = fixture.rule(&json!({"backendRefs": [backend]}));
         let (found, message) = unresolved(&lowered);
         assert_eq!(found, reason, "{backend}");
         assert!(message.contains(words) && message.starts_with("rules[0].backendRefs[0]: "), "{backend}: {message}");
@@ -276,9 +276,9 @@ fn a_grant_permits_a_backend_of_another_namespace_until_it_is_removed() {
     fixture.put(Kind::Service, service("other", "echo", &json!({})));
     let rule = json!({"backendRefs": [{"name": "echo", "namespace": "other", "port": 9000}]});
     fixture.put(Kind::ReferenceGrant, grant("other", "default", &json!({"group": "", "kind": "Service"})));
-    assert_eq!(&*forward(&fixture.rule(rule.clone())).shares[0].cluster, "other/echo/9000/h2");
+    assert_eq!(&*forward(&fixture.rule(&rule)).shares[0].cluster, "other/echo/9000/h2");
     fixture.world.apply(Change::Delete(Ref::new(Kind::ReferenceGrant, NsName::new("other", "grant"))));
-    assert_eq!(unresolved(&fixture.rule(rule)).0, "RefNotPermitted");
+    assert_eq!(unresolved(&fixture.rule(&rule)).0, "RefNotPermitted");
 }
 
 fn grant(namespace: &str, from: &str, to: &Value) -> Value {
@@ -290,7 +290,7 @@ fn grant(namespace: &str, from: &str, to: &Value) -> Value {
 fn a_rule_without_usable_backends_answers_unavailable() {
     let table = [json!({}), json!({"backendRefs": [{"name": "echo", "port": 9000, "weight": 0}]})];
     for rule in table {
-        let lowered = Fixture::new().rule(rule.clone());
+        let lowered = Fixture::new().rule(&rule);
         assert!(matches!(only(&lowered).action, Action::Unavailable(_)), "{rule}");
         assert_eq!(lowered.problems, [], "{rule}");
     }
@@ -299,11 +299,11 @@ fn a_rule_without_usable_backends_answers_unavailable() {
 #[test]
 fn an_extension_that_leads_nowhere_is_never_skipped() {
     let extension = json!({"type": "ExtensionRef", "extensionRef": {"group": "x.io", "kind": "Auth", "name": "a"}});
-    let lowered = Fixture::new().rule(json!({"filters": [extension], "backendRefs": [echo()]}));
+    let lowered = Fixture::new().rule(&json!({"filters": [extension], "backendRefs": [echo()]}));
     assert!(matches!(only(&lowered).action, Action::Unavailable(_)));
     assert_eq!(unresolved(&lowered).0, "InvalidKind");
     let of_one = json!([{"name": "echo", "port": 9000, "filters": [extension]}, {"name": "echo", "port": 9001}]);
-    let lowered = Fixture::new().rule(json!({"backendRefs": of_one}));
+    let lowered = Fixture::new().rule(&json!({"backendRefs": of_one}));
     assert_eq!((forward(&lowered).unavailable, forward(&lowered).shares.len()), (1, 1));
 }
 
@@ -315,13 +315,13 @@ fn a_mirror_copies_its_share_and_a_bad_one_is_left_out() {
         (json!({"fraction": {"numerator": 1, "denominator": 1000}}), 1_000),
         (json!({"fraction": {"numerator": 7}}), 70_000),
     ] {
-        let lowered = Fixture::new().rule(mirror(&share));
+        let lowered = Fixture::new().rule(&mirror(&share));
         let mirrors = &forward(&lowered).mirrors;
         assert_eq!((&*mirrors[0].cluster, mirrors[0].parts_per_million), ("default/echo/9001/h2", parts), "{share}");
     }
     let mut bad = mirror(&json!({}));
     bad["filters"][0]["requestMirror"]["backendRef"]["name"] = json!("gone");
-    let lowered = Fixture::new().rule(bad);
+    let lowered = Fixture::new().rule(&bad);
     assert_eq!((forward(&lowered).mirrors.len(), unresolved(&lowered).0), (0, "BackendNotFound"));
 }
 
@@ -329,9 +329,9 @@ fn a_mirror_copies_its_share_and_a_bad_one_is_left_out() {
 fn a_mirror_of_one_backend_among_several_is_incompatible() {
     let filters = mirror(&json!({}))["filters"].clone();
     let mirrored = json!({"name": "echo", "port": 9000, "filters": filters});
-    let alone = Fixture::new().rule(json!({"backendRefs": [mirrored]}));
+    let alone = Fixture::new().rule(&json!({"backendRefs": [mirrored]}));
     assert_eq!(forward(&alone).mirrors.len(), 1);
-    let lowered = Fixture::new().rule(json!({"backendRefs": [mirrored, {"name": "echo", "port": 9001}]}));
+    let lowered = Fixture::new().rule(&json!({"backendRefs": [mirrored, {"name": "echo", "port": 9001}]}));
     assert_eq!(refusal(&lowered).0, "IncompatibleFilters");
 }
 
@@ -342,7 +342,7 @@ fn header_edits_are_kept_by_rule_and_by_backend() {
         json!({"type": "ResponseHeaderModifier", "responseHeaderModifier": {"add": [{"name": "r", "value": "1"}]}});
     let mut rule = edit(&set);
     rule["backendRefs"][0]["filters"] = json!([response]);
-    let lowered = Fixture::new().rule(rule);
+    let lowered = Fixture::new().rule(&rule);
     let edits = &only(&lowered).request_headers;
     assert_eq!((edits.set.as_slice(), edits.remove.len()), ([("x-a".into(), "100%".into())].as_slice(), 1));
     assert_eq!(forward(&lowered).shares[0].response_headers.add.len(), 1);
@@ -392,7 +392,7 @@ fn each_way_of_not_attaching_has_its_reason_and_its_fix() {
 fn a_listener_that_takes_other_kinds_names_them() {
     let mut fixture = Fixture::new();
     fixture.offering(vec![offer("https", "HTTPS", &[Kind::HttpRoute])]);
-    let (reason, message) = refusal(&fixture.rule(json!({})));
+    let (reason, message) = refusal(&fixture.rule(&json!({})));
     assert_eq!(reason, "NotAllowedByListeners");
     assert!(message.contains("does not take GRPCRoute, only HTTPRoute"), "{message}");
 }

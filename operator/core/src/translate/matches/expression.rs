@@ -3,15 +3,17 @@
 //! an expression → accepted, or what is wrong with it
 //!
 //! **Invariant:** what is accepted here, RE2 accepts, and reads in the same way. The parser is Rust's, whose syntax is wider
-//! in places: whatever RE2 refuses or reads differently is refused by name.
+//! in places: whatever RE2 refuses or reads differently is refused by name. Envoy 1.40 has RE2 read Latin-1: a character beyond
+//! ASCII is as many letters as it has bytes in UTF-8, and no escape goes beyond `\xFF`.
 //! **Invariant:** an accepted expression stays whole when it is wrapped in a group.
 //!
 //! Knows nothing of what is matched. Sources: RE2's `re2/syntax.txt` and `re2/parse.cc`; `regex-syntax`'s `ast`.
 
 use crate::{key::Text, status::route::RuleFault};
 use regex_syntax::ast::{
-    AssertionKind, Ast, ClassSet, ClassSetItem, ClassUnicode, ClassUnicodeKind, Flag, Flags, FlagsItemKind, GroupKind,
-    HexLiteralKind, Literal, LiteralKind, Repetition, RepetitionKind, RepetitionRange, parse::ParserBuilder,
+    AssertionKind, Ast, ClassBracketed, ClassSet, ClassSetItem, ClassUnicode, ClassUnicodeKind, Flag, Flags,
+    FlagsItemKind, GroupKind, HexLiteralKind, Literal, LiteralKind, Repetition, RepetitionKind, RepetitionRange, Span,
+    parse::ParserBuilder,
 };
 
 /// In bytes. Longer ones are programs, and belong into the backend.
@@ -43,6 +45,9 @@ fn shortened(expression: &Text) -> Text {
 }
 
 fn inspect(expression: &str) -> Result<(), String> {
+    if expression.is_empty() {
+        return Err("is empty: write what it has to match".to_owned());
+    }
     if expression.len() > MAX_LENGTH {
         return Err(format!("longer than {MAX_LENGTH} bytes: shorten it"));
     }
@@ -73,7 +78,7 @@ impl Inspection<'_> {
             Ast::Literal(literal) => self.literal(literal),
             Ast::Assertion(assertion) => anchor(&assertion.kind),
             Ast::ClassUnicode(class) => category(class),
-            Ast::ClassBracketed(class) => self.class(&class.kind),
+            Ast::ClassBracketed(class) => self.class(class),
             Ast::Repetition(repetition) => self.repetition(repetition, times),
             Ast::Group(group) => self.group(&group.kind, &group.ast, times),
             Ast::Alternation(of) => of.asts.iter().try_for_each(|ast| self.ast(ast, times)),
@@ -97,11 +102,13 @@ impl Inspection<'_> {
         match &*repetition.ast {
             Ast::Repetition(_) => return Err("repeats a repetition: group the inner one"),
             Ast::Assertion(_) | Ast::Empty(_) | Ast::Flags(_) => return Err("repeats what has no length"),
+            Ast::Literal(literal) if !literal.c.is_ascii() => {
+                return Err("repeats the last byte of a character beyond ASCII: group the character");
+            }
             _ => {}
         }
         // Rust reads `a{ 2 }` and `a{,2}` as repetitions, RE2 as text.
-        let span = repetition.op.span;
-        let written = self.expression.get(span.start.offset..span.end.offset).unwrap_or_default();
+        let written = self.written(&repetition.op.span);
         if written.contains(char::is_whitespace) || written.starts_with("{,") {
             return Err("a repetition is {n}, {n,} or {n,m}, without spaces");
         }
@@ -112,38 +119,60 @@ impl Inspection<'_> {
         self.ast(&repetition.ast, times)
     }
 
-    fn class(&self, set: &ClassSet) -> Verdict {
-        match set {
+    fn class(&self, class: &ClassBracketed) -> Verdict {
+        match &class.kind {
             ClassSet::BinaryOp(_) => Err("has a set operation (&&, --, ~~) in a class, which RE2 reads as text"),
-            ClassSet::Item(item) => self.item(item),
+            ClassSet::Item(item) => self.opening(class).and_then(|()| self.item(item)),
         }
+    }
+
+    /// Rust takes hyphens at the beginning of a class, and a bracket before one, for themselves; RE2 makes ranges of them.
+    fn opening(&self, class: &ClassBracketed) -> Verdict {
+        let written = self.written(&class.span).trim_start_matches('[').trim_start_matches('^');
+        let is_range = written.starts_with("--") || written.starts_with("]-");
+        if is_range { Err("begins a class with -- or ]-: escape the hyphen") } else { Ok(()) }
     }
 
     fn item(&self, item: &ClassSetItem) -> Verdict {
         match item {
             ClassSetItem::Empty(_) | ClassSetItem::Ascii(_) | ClassSetItem::Perl(_) => Ok(()),
-            ClassSetItem::Literal(literal) => self.literal(literal),
-            ClassSetItem::Range(range) => self.literal(&range.start).and_then(|()| self.literal(&range.end)),
+            ClassSetItem::Literal(literal) => self.member(literal),
+            ClassSetItem::Range(range) => self.member(&range.start).and_then(|()| self.member(&range.end)),
             ClassSetItem::Unicode(class) => category(class),
             ClassSetItem::Bracketed(_) => Err("has a class inside a class: escape the bracket, or join the two"),
             ClassSetItem::Union(union) => union.items.iter().try_for_each(|item| self.item(item)),
         }
     }
 
+    fn member(&self, literal: &Literal) -> Verdict {
+        let one_byte = literal.c.is_ascii();
+        if one_byte { self.literal(literal) } else { Err("has a character beyond ASCII in a class: write (?:é|ü)") }
+    }
+
     fn literal(&self, literal: &Literal) -> Verdict {
         match &literal.kind {
-            LiteralKind::HexFixed(HexLiteralKind::X) | LiteralKind::HexBrace(HexLiteralKind::X) => {
-                // `\x{ 41 }` is Rust's alone.
-                let written =
-                    self.expression.get(literal.span.start.offset..literal.span.end.offset).unwrap_or_default();
-                if written.contains(char::is_whitespace) { Err("has a space in \\x{…}") } else { Ok(()) }
-            }
+            LiteralKind::HexFixed(HexLiteralKind::X) | LiteralKind::HexBrace(HexLiteralKind::X) => self.escape(literal),
             LiteralKind::HexFixed(_) | LiteralKind::HexBrace(_) => Err("\\u and \\U are not RE2: write \\x{…}"),
             LiteralKind::Octal => Err("has an octal escape: write \\x{…}"),
             // To RE2 an underscore is a word character, and no word character but the known ones can be escaped.
             LiteralKind::Superfluous if literal.c == '_' => Err("escapes an underscore: remove the backslash"),
             LiteralKind::Verbatim | LiteralKind::Meta | LiteralKind::Superfluous | LiteralKind::Special(_) => Ok(()),
         }
+    }
+
+    fn escape(&self, literal: &Literal) -> Verdict {
+        // `\x{ 41 }` is Rust's alone.
+        if self.written(&literal.span).contains(char::is_whitespace) {
+            Err("has a space in \\x{…}")
+        } else if literal.c.is_ascii() {
+            Ok(())
+        } else {
+            Err("\\x beyond 7F is a byte: write the character itself")
+        }
+    }
+
+    fn written(&self, span: &Span) -> &str {
+        self.expression.get(span.start.offset..span.end.offset).unwrap_or_default()
     }
 }
 
@@ -209,7 +238,9 @@ mod tests {
             r"\d+\.\w*",
             r"\pL\p{Lu}\P{Nd}",
             "[[:alpha:]-]",
-            r"^\x41\x{1F600}$",
+            r"^\x41\x{42}$",
+            "(?:é)+é",
+            "[-a]",
             r"\Aa\z",
             r"\bword\b",
             "()",
@@ -247,6 +278,14 @@ mod tests {
             "[a--b]",
             "[a~~b]",
             "[a[b]]",
+            "",
+            r"\x{1F600}",
+            r"\xE9",
+            "[é]",
+            "é+",
+            "[--a]",
+            "[^--a]",
+            "[]-a]",
             r"\u0041",
             r"\u{41}",
             r"\U00000041",

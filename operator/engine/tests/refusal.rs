@@ -1,0 +1,165 @@
+//! What proxies refuse is found, withheld and mended, and everything else moves on.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on shall end")]
+
+mod world;
+
+use serde_json::{Value, json};
+use sluice_core::key::{Kind, NsName, Ref};
+use sluice_engine::{Effects, Engine, Event, Input, ProxyEvent};
+use sluice_xds::{Id, ResourceType, Version};
+use std::collections::BTreeSet;
+use world::{Server, bind, class, engine, gateway, grpc_route, http, meta, profile, rule, service};
+
+const HOST: &str = "http-80/a.example.com";
+
+fn one() -> NsName {
+    NsName::new("a", "one")
+}
+
+/// A proxy that refuses the host in the forms that hold one of these methods, and takes everything else.
+struct Proxy {
+    engine: Engine,
+    server: Server,
+    poison: BTreeSet<&'static str>,
+    events: Vec<Event>,
+}
+
+fn route(generation: i64, methods: &[(&str, &str)]) -> Input {
+    let rules: Vec<Value> = methods
+        .iter()
+        .map(|(method, backend)| {
+            let mut rule = rule(Some(method), "a", backend);
+            rule["name"] = json!(method.to_lowercase());
+            rule
+        })
+        .collect();
+    grpc_route(&meta("a", "r", generation, 1), &json!([{"name": "one"}]), &["a.example.com"], &json!(rules))
+}
+
+impl Proxy {
+    fn new() -> Self {
+        let mut proxy =
+            Self { engine: engine(), server: Server::default(), poison: BTreeSet::new(), events: Vec::new() };
+        proxy.tell([
+            class(Some("p")),
+            profile(&json!({"cleartext": "Allow"})),
+            gateway("one", 1, &json!([http("x", 80, None)])),
+            bind("one", 80),
+            service("a", "s", 9000),
+            service("a", "t", 9000),
+        ]);
+        proxy
+    }
+
+    fn host(&self) -> Option<(Version, String)> {
+        let snapshot = self.engine.snapshots().get(&one())?;
+        let host = snapshot.get(&Id::new(ResourceType::VirtualHost, HOST))?;
+        Some((host.version, sluice_envoy::json::view(host).to_string()))
+    }
+
+    fn take(&mut self, effects: Effects) {
+        self.server.take(&effects);
+        self.events.extend(effects.events);
+    }
+
+    /// Tells the engine something and answers like Envoy until nothing new comes.
+    fn tell(&mut self, inputs: impl IntoIterator<Item = Input>) {
+        let effects = self.engine.step(inputs);
+        self.take(effects);
+        let mut answered = None;
+        for _ in 0..64 {
+            let revision = self.engine.snapshots().get(&one()).map(|snapshot| snapshot.revision());
+            if revision == answered {
+                return;
+            }
+            answered = revision;
+            self.answer(revision.unwrap_or_default());
+        }
+        panic!("the trial does not end");
+    }
+
+    fn answer(&mut self, revision: u64) {
+        let (gateway, proxy) = (one(), sluice_core::key::Text::from("p"));
+        let mut inputs = Vec::new();
+        if let Some((version, form)) = self.host()
+            && self
+                .poison
+                .iter()
+                .any(|method| form.contains(&format!("/echo.Echo/{method}\"")) && forwards(&form, method))
+        {
+            let id = Id::new(ResourceType::VirtualHost, HOST);
+            let (gateway, proxy) = (gateway.clone(), proxy.clone());
+            inputs.push(ProxyEvent::Refused { gateway, proxy, id, version, message: "missing ): ((".into() }.into());
+        }
+        inputs.push(ProxyEvent::Synced { gateway, proxy, revision }.into());
+        let effects = self.engine.step(inputs);
+        self.take(effects);
+    }
+
+    fn programmed(&self) -> String {
+        let status = &self.server.statuses[&Ref::new(Kind::GrpcRoute, NsName::new("a", "r"))];
+        let conditions = status["parents"][0]["conditions"].as_array().unwrap();
+        let programmed = conditions.iter().find(|condition| condition["type"] == "sluice.dev/Programmed").unwrap();
+        format!(
+            "{} {}: {}",
+            programmed["status"].as_str().unwrap(),
+            programmed["reason"].as_str().unwrap(),
+            programmed["message"].as_str().unwrap()
+        )
+    }
+}
+
+/// Whether the method still goes to the backend `t`, which is what this proxy cannot bear.
+fn forwards(form: &str, method: &str) -> bool {
+    form.split("/echo.Echo/").any(|part| part.starts_with(&format!("{method}\"")) && part.contains("a/t/9000/h2"))
+}
+
+#[test]
+fn the_refused_rule_keeps_its_last_good_form_and_the_others_move_on() {
+    let mut proxy = Proxy::new();
+    proxy.tell([route(1, &[("A", "s"), ("B", "s"), ("C", "s"), ("D", "s")])]);
+    assert!(proxy.programmed().starts_with("True Programmed"), "{}", proxy.programmed());
+    proxy.poison.insert("C");
+    proxy.tell([route(2, &[("A", "t"), ("B", "t"), ("C", "t"), ("D", "t")])]);
+    let (_, form) = proxy.host().unwrap();
+    assert!(["A", "B", "D"].iter().all(|method| forwards(&form, method)), "{form}");
+    assert!(!forwards(&form, "C") && form.contains("a/s/9000/h2"), "C keeps its last good form: {form}");
+    assert!(proxy.programmed().contains("Rejected"), "{}", proxy.programmed());
+    assert!(proxy.programmed().contains("missing ): (("), "{}", proxy.programmed());
+    assert!(proxy.programmed().contains("rules[2] c"), "{}", proxy.programmed());
+}
+
+#[test]
+fn a_rule_that_was_never_good_answers_unavailable() {
+    let mut proxy = Proxy::new();
+    proxy.poison.insert("B");
+    proxy.tell([route(1, &[("A", "t"), ("B", "t")])]);
+    let (_, form) = proxy.host().unwrap();
+    assert!(forwards(&form, "A") && !forwards(&form, "B"), "{form}");
+    assert!(form.contains("/echo.Echo/B\""), "the match stays, so that no other rule takes its calls: {form}");
+}
+
+#[test]
+fn a_mended_rule_recovers_by_itself() {
+    let mut proxy = Proxy::new();
+    proxy.poison.insert("B");
+    proxy.tell([route(1, &[("A", "t"), ("B", "t")])]);
+    assert!(proxy.programmed().contains("Rejected"), "{}", proxy.programmed());
+    proxy.tell([route(2, &[("A", "t"), ("B", "s")])]);
+    assert!(proxy.programmed().starts_with("True Programmed"), "{}", proxy.programmed());
+    assert!(proxy.events.iter().any(|event| matches!(event, Event::Recovered { .. })));
+    assert_eq!(proxy.engine.snapshots()[&one()].closure(), []);
+}
+
+#[test]
+fn a_last_good_form_goes_with_its_backend() {
+    let mut proxy = Proxy::new();
+    proxy.tell([route(1, &[("A", "s")])]);
+    proxy.poison.insert("A");
+    proxy.tell([route(2, &[("A", "t")])]);
+    assert!(proxy.host().unwrap().1.contains("a/s/9000/h2"));
+    proxy.tell([world::delete(Kind::Service, "a", "s")]);
+    assert!(!proxy.host().unwrap().1.contains("a/s/9000/h2"));
+    assert_eq!(proxy.engine.snapshots()[&one()].closure(), []);
+}
