@@ -269,6 +269,7 @@ impl Manifests {
         watch: Watch,
         stop: CancellationToken,
     ) {
+        // No proxy is expected from an earlier run: each Envoy is our child, and starts anew with us.
         let mut batch = vec![Input::Leader(true)];
         batch.extend(recalled);
         loop {
