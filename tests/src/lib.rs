@@ -9,6 +9,7 @@
 pub mod api_server;
 pub mod calls;
 pub mod echoes;
+pub mod envoy;
 pub mod golden;
 pub mod local;
 pub mod manifests;

@@ -242,12 +242,16 @@ impl Session {
         match culprit {
             None => channel.parts.halve(&names),
             Some(culprit) => {
-                let rest: Vec<Name> = names.iter().filter(|name| *name != culprit).cloned().collect();
-                channel.parts.first(&rest);
+                let spoilt = kind == ResourceType::Cluster;
+                let next: Vec<Name> = names.iter().filter(|name| spoilt || *name != culprit).cloned().collect();
+                channel.parts.first(&next);
                 sent.iter().filter(|resource| resource.id.name == *culprit).for_each(|resource| {
                     channel.refused.insert(culprit.clone(), resource.version);
                     out.push(Output::Event(refused(resource, message)));
                 });
+                if spoilt {
+                    channel.spoil(culprit);
+                }
             }
         }
         let removed: Vec<Name> =

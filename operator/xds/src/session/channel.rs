@@ -21,6 +21,9 @@ pub(super) enum Doubt {
     Claimed(Option<Version>),
     /// It asked, or what it did with the last response is unknown.
     Resend,
+    /// It refused the last form. What Envoy keeps of a refused cluster holds back every later answer of the type, so the name is
+    /// told again at once: as it was before, or as removed.
+    Refused,
 }
 
 /// A response without an answer.
@@ -71,9 +74,23 @@ impl Channel {
 
     /// Tells a name again whatever the proxy has; a claimed form stays one of unknown content.
     pub(super) fn resend(&mut self, name: &Name, since: u64) {
-        let doubt = if self.claims(name) { Doubt::Claimed(None) } else { Doubt::Resend };
+        let doubt = match self.doubt.get(name) {
+            Some(Doubt::Claimed(_)) => Doubt::Claimed(None),
+            Some(Doubt::Refused) => Doubt::Refused,
+            Some(Doubt::Resend) | None => Doubt::Resend,
+        };
         self.doubt.insert(name.clone(), doubt);
         self.touch(name, since);
+    }
+
+    /// Notes that the refused form of a name may be kept in part. A claimed form stays one of unknown content, and a form that was
+    /// held is no repair once it is refused itself.
+    pub(super) fn spoil(&mut self, name: &Name) {
+        if self.held.get(name).map(|form| form.version) == self.refused.get(name).copied() {
+            self.held.remove(name);
+        }
+        let doubt = if self.claims(name) { Doubt::Claimed(None) } else { Doubt::Refused };
+        self.doubt.insert(name.clone(), doubt);
     }
 
     /// The form that the proxy has, or will have once all that is under way has arrived.

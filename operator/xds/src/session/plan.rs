@@ -141,6 +141,9 @@ impl Session {
             None if channel.assumed(name).is_none() && !channel.claims(name) && !kind.is_applied_in_part() => {
                 Verdict::Remove
             }
+            None if channel.assumed(name).is_none() => {
+                channel.repair(name).unwrap_or_else(|| self.judge_removal(&Id::new(kind, name.clone()), needed))
+            }
             None => self.judge_removal(&Id::new(kind, name.clone()), needed),
         }
     }
@@ -149,7 +152,9 @@ impl Session {
         let name = &resource.id.name;
         let doubt = channel.doubt.get(name);
         let told = doubt.is_none() && channel.assumed(name).is_some_and(|form| form.version == resource.version);
-        if told || channel.refused.get(name) == Some(&resource.version) {
+        if channel.refused.get(name) == Some(&resource.version) {
+            channel.repair(name).unwrap_or(Verdict::Settled)
+        } else if told {
             Verdict::Settled
         } else if doubt == Some(&Doubt::Claimed(Some(resource.version))) {
             Verdict::Adopt(Arc::clone(resource))
@@ -230,6 +235,12 @@ impl Session {
 }
 
 impl Channel {
+    /// What undoes a refused form: the one before it, or none, even if routes name it: they are answered UNAVAILABLE either way.
+    fn repair(&self, name: &Name) -> Option<Verdict> {
+        let before = || self.held.get(name).map_or(Verdict::Remove, |form| Verdict::Send(Arc::clone(form)));
+        (self.doubt.get(name) == Some(&Doubt::Refused)).then(before)
+    }
+
     /// Carries out the verdicts; what goes now, and whether any name was settled.
     fn apply(&mut self, verdicts: Vec<(Name, Verdict)>) -> (Items, bool) {
         self.parked.clear();
@@ -260,7 +271,7 @@ impl Channel {
     fn settle(&mut self, name: &Name) {
         self.pending.remove(name);
         self.sponsored.remove(name);
-        if self.refused.contains_key(name) && !self.claims(name) {
+        if self.refused.contains_key(name) && self.doubt.get(name) == Some(&Doubt::Resend) {
             self.doubt.remove(name);
         }
     }

@@ -99,7 +99,8 @@ impl Proxy {
                 assert!(warm || self.refused_clusters.contains(&needed.name), "{} before {needed}", resource.id);
             }
         }
-        for name in &response.removed {
+        // What it has not may be removed: that undoes a refusal.
+        for name in response.removed.iter().filter(|name| self.has.get(kind).contains_key(*name)) {
             let gone = Id { kind, name: name.clone() };
             let held = ResourceType::ALL.into_iter().flat_map(|kind| self.has.get(kind).values());
             let user = held.filter(|r| r.id.kind == VirtualHost).find(|r| r.requires.contains(&gone));

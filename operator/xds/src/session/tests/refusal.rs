@@ -59,7 +59,38 @@ fn removals_beside_a_refused_resource_go_alone_and_refused_removals_end() {
 fn a_route_does_not_wait_for_a_refused_cluster() {
     let mut stream = Stream::settled();
     stream.set(&[cluster("b", 1), assignment("b", 1), host("rc/b", 1, &["b"])], &[]);
-    assert_eq!(stream.nack(Cluster, "bad"), ["virtual-host: rc/b=1"]);
+    assert_eq!(stream.nack(Cluster, "bad"), ["cluster: -b", "virtual-host: rc/b=1"]);
+}
+
+#[test]
+fn a_refused_new_cluster_is_removed_beside_the_rest_although_routes_name_it() {
+    let mut stream = Stream::settled();
+    let new = ["b", "c"].map(|name| [cluster(name, 1), assignment(name, 1)]).concat();
+    stream.set(&new, &[]);
+    assert_eq!(stream.nack(Cluster, "Error adding/updating cluster(s) b: bad"), ["cluster: c=1 -b", "assignment: c=1"]);
+    stream.ack(Cluster);
+    assert_eq!(stream.set(&[cluster("d", 1)], &[id(Cluster, "b"), id(Assignment, "b")]), ["cluster: d=1"]);
+}
+
+#[test]
+fn a_refused_known_cluster_gets_its_last_good_form_again_with_its_assignment() {
+    let mut stream = Stream::settled();
+    stream.set(&[cluster("a", 2)], &[]);
+    assert_eq!(stream.nack(Cluster, "bad"), ["cluster: a=1", "assignment: a=1"]);
+    assert_eq!(stream.ack(Cluster), NOTHING);
+    assert_eq!(stream.set(&[cluster("a", 1)], &[]), NOTHING);
+    assert_eq!(stream.set(&[cluster("a", 3)], &[]), ["cluster: a=3", "assignment: a=1"]);
+}
+
+#[test]
+fn a_cluster_whose_every_form_is_refused_is_removed_in_the_end() {
+    let mut stream = Stream::settled();
+    stream.set(&[cluster("a", 2)], &[]);
+    let mut said = Vec::new();
+    while let Some(line) = stream.nack(Cluster, "bad").into_iter().next() {
+        said.push(line);
+    }
+    assert_eq!(said, ["cluster: a=1", "cluster: a=2", "cluster: -a"]);
 }
 
 #[test]

@@ -1,0 +1,157 @@
+//! Envoy as a child.
+//!
+//! bootstrap → a process, its statistics and listeners
+//!
+//! **Invariant:** it ends with this process, however that ends: a shell between holds it, and waits for the end of a pipe that
+//! only this process can write to.
+//!
+//! It must not know who serves it.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
+use sluice_envoy::bootstrap::{Admin, Bootstrap, Source, render};
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+
+use crate::local::{PATIENCE, tool};
+
+/// Starts Envoy, and ends it without ceremony once the pipe at standard input closes.
+const KEEPER: &str = r#"
+log=$1
+shift
+exec 2>/dev/null
+"$@" >"$log" 2>&1 </dev/null &
+child=$!
+cat >/dev/null
+kill -KILL $child
+wait $child
+"#;
+
+/// How often a poll asks.
+const PACE: Duration = Duration::from_millis(20);
+
+/// A running Envoy.
+#[derive(Debug)]
+pub struct Proxy {
+    home: TempDir,
+    keeper: Child,
+    /// Closing it ends Envoy.
+    alive: Option<ChildStdin>,
+}
+
+impl Proxy {
+    /// Starts the binary in `SLUICE_ENVOY`, configured by the control plane at `source`.
+    pub fn start(source: SocketAddr) -> Result<Self> {
+        Self::start_as(source, |_| {})
+    }
+
+    /// The same, with edits of the bootstrap.
+    pub fn start_as(source: SocketAddr, edit: impl FnOnce(&mut Value)) -> Result<Self> {
+        let home = tempfile::tempdir()?;
+        let mut bootstrap = bootstrap(source, home.path());
+        edit(&mut bootstrap);
+        let config = home.path().join("bootstrap.json");
+        fs::write(&config, bootstrap.to_string())?;
+        let mut command = Command::new("sh");
+        command.args(["-c", KEEPER, "sh"]).arg(home.path().join("log")).arg(tool("SLUICE_ENVOY")?);
+        command.arg("--config-path").arg(config);
+        command.args(["--concurrency", "1", "--use-dynamic-base-id", "--drain-time-s", "1", "--log-level", "warn"]);
+        let mut keeper = command.stdin(Stdio::piped()).spawn()?;
+        let alive = keeper.stdin.take();
+        Ok(Self { home, keeper, alive })
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    /// Asks until there is an answer: the admin interface tells nobody when something changes.
+    pub async fn until<T>(&self, what: &str, ask: impl AsyncFn() -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(answer) = ask().await {
+                return Ok(answer);
+            }
+            ensure!(Instant::now() < deadline, "no {what} within {PATIENCE:?}; Envoy said:\n{}", self.said());
+            // house(sleep): the pace of a poll with a deadline.
+            tokio::time::sleep(PACE).await;
+        }
+    }
+
+    /// A counter or gauge; `None` while there is none of that name.
+    pub async fn stat(&self, name: &str) -> Option<u64> {
+        let text = self.get(&format!("/stats?filter={name}")).await.ok()?;
+        text.lines().find_map(|line| line.split_once(": ").filter(|(found, _)| *found == name)?.1.parse().ok())
+    }
+
+    /// Waits until a counter or gauge has a value.
+    pub async fn until_stat(&self, name: &str, value: u64) -> Result<()> {
+        self.until(&format!("{name} = {value}"), async || (self.stat(name).await? == value).then_some(())).await
+    }
+
+    /// Waits until a listener is active; where it is bound.
+    pub async fn listener(&self, name: &str) -> Result<SocketAddr> {
+        let ask = async || {
+            let text = self.get("/listeners").await.ok()?;
+            text.lines().find_map(|line| line.split_once("::").filter(|(found, _)| *found == name)?.1.parse().ok())
+        };
+        self.until(&format!("listener {name}"), ask).await
+    }
+
+    /// A page of the admin interface.
+    pub async fn get(&self, path: &str) -> Result<String> {
+        let stream = UnixStream::connect(self.home.path().join("admin.sock")).await?;
+        let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        let driver = tokio::spawn(driver);
+        let request = Request::get(format!("http://admin{path}")).body(Empty::<Bytes>::new())?;
+        let body = sender.send_request(request).await?.into_body().collect().await?.to_bytes();
+        driver.abort();
+        Ok(String::from_utf8(body.to_vec())?)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        // Before the directory goes: Envoy writes to it until its end.
+        let _ended = self.keeper.wait();
+    }
+}
+
+/// Whether Envoy takes a bootstrap, statics included; otherwise its words.
+pub fn validate(edit: impl FnOnce(&mut Value)) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let mut bootstrap = bootstrap(([127, 0, 0, 1], 1).into(), home.path());
+    edit(&mut bootstrap);
+    let config: PathBuf = home.path().join("bootstrap.json");
+    fs::write(&config, bootstrap.to_string())?;
+    let mut command = Command::new(tool("SLUICE_ENVOY")?);
+    command.args(["--mode", "validate", "--use-dynamic-base-id", "--config-path"]).arg(&config);
+    let output = command.output().context("Envoy does not start")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn bootstrap(source: SocketAddr, home: &Path) -> Value {
+    render(&Bootstrap {
+        id: "proxy".to_owned(),
+        gateway: "default/gateway".to_owned(),
+        source: Source::Cleartext(source),
+        admin: Admin::Socket(home.join("admin.sock")),
+        max_connections: 1000,
+    })
+}
