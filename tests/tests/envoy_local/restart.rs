@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use serde_json::json;
+use sluice_echo::proto::{Ending, ServerRequest, stream_client::StreamClient};
 use sluice_tests::{
     calls::{Outcome, Speech, call},
     local::Sluice,
@@ -61,6 +62,26 @@ async fn sluice_started_again_has_the_same_statuses_and_serves_the_same() {
     stage.in_force("one").await.unwrap();
     assert_eq!(stage.call("one.example.com", ECHO, &[]).await.unwrap(), answered());
     assert_eq!(generation(&stage), before, "uid, generation and time of creation survive");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_under_way_when_sluice_is_ended_comes_to_its_own_end() {
+    let mut stage = stage().await;
+    let connection = stage.connect("one.example.com").await.unwrap();
+    let mut client = StreamClient::with_origin(connection.clone(), connection.origin());
+    let wanted = ServerRequest { text: "a".into(), count: 4, interval_ms: 400, ending: Ending::Ok.into() };
+    let mut answers = client.server(wanted).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    let ended = tokio::task::spawn_blocking(move || {
+        stage.sluice.stop();
+        stage
+    });
+    for _ in 0..3 {
+        assert!(answers.message().await.unwrap().is_some());
+    }
+    assert!(answers.message().await.unwrap().is_none());
+    let stage = ended.await.unwrap();
+    assert!(stage.connect("one.example.com").await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test(flavor = "multi_thread")]
