@@ -8,3 +8,4 @@ mod reconnect;
 mod refusal;
 mod replies;
 mod restart;
+mod rules;
