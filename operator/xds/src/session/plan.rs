@@ -95,8 +95,18 @@ impl Session {
         asked && free && !channel.pending.is_empty()
     }
 
+    /// Whether the proxy waits for a first response that would be empty.
+    fn owes_nothing_but_an_answer(&self, kind: ResourceType) -> bool {
+        let channel = self.channels.get(kind);
+        channel.subscription.is_owed() && channel.pending.is_empty()
+    }
+
     /// Settles and sends names of one type; whether any was.
     fn plan_type(&mut self, kind: ResourceType, snapshot: &Snapshot, out: &mut Vec<Output>) -> bool {
+        if self.owes_nothing_but_an_answer(kind) {
+            self.send(kind, Items::new(), snapshot, out);
+            return true;
+        }
         if !self.may_send(kind) {
             return false;
         }
@@ -197,7 +207,7 @@ impl Session {
         self.nonce += 1;
         let resources: Vec<Arc<Resource>> = items.values().flatten().cloned().collect();
         let removed = items.iter().filter(|(_, item)| item.is_none()).map(|(name, _)| name.clone()).collect();
-        let due = (kind == ResourceType::Cluster).then(|| self.warm_by(resources.len()));
+        let due = (kind == ResourceType::Cluster && !items.is_empty()).then(|| self.warm_by(resources.len()));
         let since = self.channels.get_mut(kind).launch(items, self.nonce, due);
         if kind == ResourceType::Cluster {
             self.sponsor(&resources, since, snapshot);
@@ -277,7 +287,9 @@ impl Channel {
 
     /// Notes a response as under way; the oldest revision in it. One that stalled is taken over by the next.
     fn launch(&mut self, items: Items, nonce: u64, due: Option<u64>) -> u64 {
-        let mut since = self.folded;
+        self.subscription.pay();
+        // Nothing of any revision is in an empty response.
+        let mut since = if items.is_empty() { self.folded + 1 } else { self.folded };
         let mut claims = BTreeMap::new();
         for name in items.keys() {
             since = self.pending.remove(name).map_or(since, |of_name| since.min(of_name));

@@ -124,6 +124,15 @@ fn a_reconnect_with_the_same_versions_is_sent_nothing() {
 }
 
 #[test]
+fn a_proxy_that_starts_is_answered_about_clusters_and_listeners_although_there_are_none() {
+    let mut stream = Stream::with(&[form(RouteConfiguration, "rc", 1, &[])]);
+    assert_eq!(stream.ask(first(Cluster)), ["cluster:"]);
+    assert_eq!(stream.ack(Cluster), [] as [&str; 0]);
+    assert_eq!(stream.ask(first(Listener)), ["listener:"]);
+    assert_eq!(stream.ask(first(VirtualHost)), [] as [&str; 0]);
+}
+
+#[test]
 fn a_reconnect_is_sent_the_difference_and_what_is_gone() {
     let mut stream = Stream::with(&[form(Listener, "changed", 2, &[]), form(Listener, "same", 1, &[])]);
     let claims = claiming(first(Listener), &[("same", 1), ("changed", 1), ("gone", 1)]);
