@@ -6,8 +6,14 @@
 //!
 //! It must not know how they are encoded.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    net::SocketAddr,
+    sync::Arc,
+};
 
+use anyhow::Result;
+use prost::Message;
 use sluice_core::{
     hostname::Hostname,
     ir::{
@@ -21,7 +27,7 @@ use sluice_core::{
     },
 };
 use sluice_envoy::encode;
-use sluice_xds::{Resource, Snapshot};
+use sluice_xds::{Resource, Snapshot, Version};
 
 use crate::manifests;
 
@@ -126,6 +132,15 @@ pub fn port(number: u16) -> [Arc<Resource>; 3] {
     let name = format!("http-{number}");
     let any = encode::virtual_host(&host(&name, "*", []));
     [encode::listener(&http(number)), configuration(&name), any]
+}
+
+/// The same resource with another meaning: decoded, edited and encoded again.
+pub fn edited<M: Message + Default>(resource: &Resource, edit: impl FnOnce(&mut M)) -> Result<Arc<Resource>> {
+    let mut message = M::decode(resource.bytes.clone())?;
+    edit(&mut message);
+    let (bytes, mut hasher) = (message.encode_to_vec(), DefaultHasher::new());
+    bytes.hash(&mut hasher);
+    Ok(Arc::new(Resource { version: Version(hasher.finish()), bytes: bytes.into(), ..resource.clone() }))
 }
 
 /// A snapshot of these resources on top of another.

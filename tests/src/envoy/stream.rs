@@ -30,16 +30,6 @@ pub struct Message {
     pub bytes: Vec<u8>,
 }
 
-impl Message {
-    /// Decoded, edited and encoded again.
-    pub fn edited<M: prost::Message + Default>(resource: &Resource, edit: impl FnOnce(&mut M)) -> Result<Self> {
-        let mut message = M::decode(resource.bytes.clone())?;
-        edit(&mut message);
-        let version = format!("{} edited", resource.version);
-        Ok(Self { name: resource.id.name.to_string(), version, bytes: message.encode_to_vec() })
-    }
-}
-
 impl From<&Arc<Resource>> for Message {
     fn from(resource: &Arc<Resource>) -> Self {
         let version = resource.version.to_string();

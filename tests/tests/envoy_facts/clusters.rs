@@ -12,7 +12,6 @@ use envoy_types::pb::{
     },
     google::protobuf::{self, UInt64Value},
 };
-use prost::Message as _;
 use sluice_core::{ir, world::backend::EndpointState};
 use sluice_envoy::encode;
 use sluice_tests::{
@@ -20,17 +19,17 @@ use sluice_tests::{
     echoes::Echo,
     envoy::{
         Answer, Message, News, Plane, Proxy, Rig, Stream,
-        shapes::{assignment, backend, cluster, forward, host, port, route, share},
+        shapes::{assignment, backend, cluster, edited, forward, host, port, route, share},
     },
 };
-use sluice_xds::{Event, Id, Resource, ResourceType, Version};
+use sluice_xds::{Event, Id, Resource, ResourceType};
 use tonic::Code;
 
-const PATH: &str = "/echo.Echo/Echo";
-const HOST: &str = "a.example.com";
+pub(super) const PATH: &str = "/echo.Echo/Echo";
+pub(super) const HOST: &str = "a.example.com";
 
 /// An Envoy with the cluster `a`, past its start: it holds back nothing at first.
-async fn with_cluster() -> (Plane, Proxy, Stream) {
+pub(super) async fn with_cluster() -> (Plane, Proxy, Stream) {
     let mut plane = Plane::start().await.unwrap();
     let proxy = Proxy::start(plane.address()).unwrap();
     let mut stream = plane.stream().await.unwrap();
@@ -45,31 +44,27 @@ async fn with_cluster() -> (Plane, Proxy, Stream) {
     (plane, proxy, stream)
 }
 
-fn connecting_within(seconds: i64) -> Message {
+fn connecting_within(seconds: i64) -> Arc<Resource> {
     let edit = |cluster: &mut Cluster| cluster.connect_timeout = Some(protobuf::Duration { seconds, nanos: 0 });
-    Message::edited(&encode::cluster(&cluster("a")), edit).unwrap()
+    edited(&encode::cluster(&cluster("a")), edit).unwrap()
 }
 
 /// Well-formed, but Envoy finds when it builds it that the ring is to be larger than it may be.
-fn make_unusable(cluster: &mut Cluster) {
+pub(super) fn unusable(of: &ir::Cluster) -> Arc<Resource> {
     let size = |value| Some(UInt64Value { value });
     let ring = RingHashLbConfig { minimum_ring_size: size(2048), maximum_ring_size: size(1024), ..Default::default() };
-    cluster.lb_policy = LbPolicy::RingHash.into();
-    cluster.lb_config = Some(LbConfig::RingHashLbConfig(ring));
+    let edit = |cluster: &mut Cluster| {
+        cluster.lb_policy = LbPolicy::RingHash.into();
+        cluster.lb_config = Some(LbConfig::RingHashLbConfig(ring));
+    };
+    edited(&encode::cluster(of), edit).unwrap()
 }
 
-fn unusable(of: &ir::Cluster) -> Arc<Resource> {
-    let good = encode::cluster(of);
-    let mut message = Cluster::decode(good.bytes.clone()).unwrap();
-    make_unusable(&mut message);
-    Arc::new(Resource { version: Version(666), bytes: message.encode_to_vec().into(), ..Resource::clone(&good) })
-}
-
-fn sent_to(clusters: &[(&ir::Cluster, u32)]) -> Arc<Resource> {
+pub(super) fn sent_to(clusters: &[(&ir::Cluster, u32)]) -> Arc<Resource> {
     encode::virtual_host(&host("http-80", HOST, [forward(clusters)]))
 }
 
-fn suspects(news: &News) -> Option<Vec<Id>> {
+pub(super) fn suspects(news: &News) -> Option<Vec<Id>> {
     match news {
         News::Learned(Event::Stalled { ids }) => Some(ids.clone()),
         News::Learned(Event::Refused { id, .. }) => Some(vec![id.clone()]),
@@ -77,7 +72,7 @@ fn suspects(news: &News) -> Option<Vec<Id>> {
     }
 }
 
-async fn answered_by(rig: &Rig, name: &str) {
+pub(super) async fn answered_by(rig: &Rig, name: &str) {
     let ask = async || {
         let outcome = rig.call(HOST, Speech::Grpc, PATH).await.ok()?;
         (outcome == Outcome::Answered(name.to_owned())).then_some(())
@@ -89,12 +84,12 @@ async fn answered_by(rig: &Rig, name: &str) {
 async fn a_changed_cluster_is_acknowledged_after_fifteen_seconds_unless_its_endpoints_follow_at_once() {
     let (_plane, _proxy, mut stream) = with_cluster().await;
     let started = Instant::now();
-    let nonce = stream.send(ResourceType::Cluster, [connecting_within(6)], &[]).await.unwrap();
+    let nonce = stream.send(ResourceType::Cluster, [&connecting_within(6)], &[]).await.unwrap();
     stream.send(ResourceType::Assignment, [&assignment(&cluster("a"), &[])], &[]).await.unwrap();
     assert_eq!(stream.answer(&nonce).await.unwrap(), Answer::Ack);
     assert!(started.elapsed() < Duration::from_secs(5), "after {:?}", started.elapsed());
     let started = Instant::now();
-    assert_eq!(stream.tell(ResourceType::Cluster, [connecting_within(7)]).await.unwrap(), Answer::Ack);
+    assert_eq!(stream.tell(ResourceType::Cluster, [&connecting_within(7)]).await.unwrap(), Answer::Ack);
     assert!(started.elapsed() > Duration::from_secs(10), "Envoy now waits only {:?}", started.elapsed());
 }
 
@@ -103,12 +98,8 @@ async fn our_session_lets_endpoints_follow_a_changed_cluster_at_once() {
     let echo = Echo::start("a").await.unwrap();
     let of = cluster("a");
     let mut rig = Rig::start(port(80).into_iter().chain(backend(&of, &[echo.address()]))).await.unwrap();
-    let mut message = Cluster::decode(encode::cluster(&of).bytes.clone()).unwrap();
-    message.connect_timeout = Some(protobuf::Duration { seconds: 6, nanos: 0 });
-    let good = encode::cluster(&of);
-    let changed = Resource { version: Version(2), bytes: message.encode_to_vec().into(), ..Resource::clone(&good) };
     let started = Instant::now();
-    rig.publish([Arc::new(changed), sent_to(&[(&of, 1)])], []).unwrap();
+    rig.publish([connecting_within(6), sent_to(&[(&of, 1)])], []).unwrap();
     rig.synced().await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(5), "after {:?}", started.elapsed());
     answered_by(&rig, "a").await;
@@ -117,8 +108,7 @@ async fn our_session_lets_endpoints_follow_a_changed_cluster_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unusable_cluster_wedges_discovery_until_it_is_removed() {
     let (mut plane, proxy, mut stream) = with_cluster().await;
-    let bad = Message::edited(&encode::cluster(&cluster("bad")), make_unusable).unwrap();
-    let refused = stream.tell(ResourceType::Cluster, [bad]).await.unwrap();
+    let refused = stream.tell(ResourceType::Cluster, [&unusable(&cluster("bad"))]).await.unwrap();
     assert!(matches!(&refused, Answer::Nack(words) if words.contains("default/bad/9000/h2")), "{refused:?}");
     let later = stream.send(ResourceType::Cluster, [&encode::cluster(&cluster("good"))], &[]).await.unwrap();
     stream.asked_for(ResourceType::Assignment, "default/good/9000/h2").await.unwrap();

@@ -4,4 +4,9 @@
 //! does the wrong thing tells which precaution is no longer needed.
 
 mod clusters;
+mod forms;
+mod listeners;
+mod refusals;
+mod replies;
+mod requests;
 mod vhds;

@@ -5,13 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
+use envoy_types::pb::envoy::{
+    config::route::v3::{RouteConfiguration, VirtualHost},
+    service::discovery::v3::DeltaDiscoveryRequest,
+};
 use sluice_envoy::encode;
 use sluice_tests::{
     calls::{Outcome, Speech, call},
     envoy::{
-        Answer, Message, Plane, Proxy, Rig, Stream,
-        shapes::{configuration, host, http, port, saying},
+        Answer, Message, News, Plane, Proxy, Rig, Stream,
+        shapes::{configuration, edited, host, http, port, saying},
     },
     wire::Connection,
 };
@@ -24,7 +27,7 @@ const PATH: &str = "/echo.Echo/Echo";
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// An Envoy that has asked for the hosts of the route configurations of these ports.
-async fn opened(ports: &[u16]) -> (Plane, Proxy, Stream) {
+pub(super) async fn opened(ports: &[u16]) -> (Plane, Proxy, Stream) {
     let mut plane = Plane::start().await.unwrap();
     let proxy = Proxy::start(plane.address()).unwrap();
     let mut stream = plane.stream().await.unwrap();
@@ -47,12 +50,12 @@ fn none() -> [Message; 0] {
     []
 }
 
-async fn hosts(stream: &mut Stream, hosts: &[Arc<Resource>]) -> Answer {
+pub(super) async fn hosts(stream: &mut Stream, hosts: &[Arc<Resource>]) -> Answer {
     stream.tell(ResourceType::VirtualHost, hosts).await.unwrap()
 }
 
 /// What a listener answers a call to this host with.
-async fn said(proxy: &Proxy, listener: &str, host: &str) -> String {
+pub(super) async fn said(proxy: &Proxy, listener: &str, host: &str) -> String {
     let connection = Connection::open_clear(proxy.listener(listener).await.unwrap(), host).await.unwrap();
     match call(&connection, Speech::Grpc, PATH, &[]).await.unwrap() {
         Outcome::Refused(_, words) => words,
@@ -60,7 +63,7 @@ async fn said(proxy: &Proxy, listener: &str, host: &str) -> String {
     }
 }
 
-async fn until_said(proxy: &Proxy, host: &str, words: &str) {
+pub(super) async fn until_said(proxy: &Proxy, host: &str, words: &str) {
     let ask = async || (said(proxy, "http-80", host).await == words).then_some(());
     proxy.until(&format!("{words} for {host}"), ask).await.unwrap();
 }
@@ -87,9 +90,9 @@ async fn a_removed_host_is_looked_up_by_the_name_inside_of_it() {
     let (_plane, proxy, mut stream) = opened(&[80]).await;
     let [any, right] = ["*", "right.example.com"].map(|domain| saying("http-80", domain, domain));
     let wrong = saying("http-80", "wrong.example.com", "wrong");
-    let renamed = Message::edited(&wrong, |host: &mut VirtualHost| host.name = "wrong.example.com".to_owned()).unwrap();
+    let renamed = edited(&wrong, |host: &mut VirtualHost| host.name = "wrong.example.com".to_owned()).unwrap();
     assert_eq!(hosts(&mut stream, &[any, right]).await, Answer::Ack);
-    assert_eq!(stream.tell(ResourceType::VirtualHost, [renamed]).await.unwrap(), Answer::Ack);
+    assert_eq!(stream.tell(ResourceType::VirtualHost, [&renamed]).await.unwrap(), Answer::Ack);
     until_said(&proxy, "wrong.example.com", "wrong").await;
     assert_eq!(stream.remove(ResourceType::VirtualHost, "http-80/wrong.example.com").await.unwrap(), Answer::Ack);
     assert_eq!(stream.remove(ResourceType::VirtualHost, "http-80/right.example.com").await.unwrap(), Answer::Ack);
@@ -137,7 +140,7 @@ async fn hosts_left_behind_by_a_route_configuration_are_claimed_for_ever() {
     assert_eq!(hosts(&mut stream, &["http-80", "http-81"].map(|of| saying(of, "*", of))).await, Answer::Ack);
     proxy.listener("http-81").await.unwrap();
     assert_eq!(stream.remove(ResourceType::Listener, "http-81").await.unwrap(), Answer::Ack);
-    let wanted = |request: &envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest| {
+    let wanted = |request: &DeltaDiscoveryRequest| {
         request.resource_names_unsubscribe.iter().any(|name| name == "http-81")
     };
     stream.until("unsubscription from http-81", wanted).await.unwrap();
@@ -152,8 +155,8 @@ async fn our_session_removes_the_hosts_of_what_went_so_that_later_claims_are_tru
     rig.publish([], port(81).map(|resource| resource.id.clone())).unwrap();
     rig.synced().await.unwrap();
     rig.reconnect().await.unwrap();
-    let hosts = |news: &sluice_tests::envoy::News| match news {
-        sluice_tests::envoy::News::Heard(request) if request.type_url == ResourceType::VirtualHost.type_url() => {
+    let hosts = |news: &News| match news {
+        News::Heard(request) if request.type_url == ResourceType::VirtualHost.type_url() => {
             Some(request.initial_resource_versions.keys().cloned().collect::<Vec<_>>())
         }
         _ => None,
@@ -202,8 +205,8 @@ async fn a_domain_both_inline_and_by_vhds_is_refused() {
     assert_eq!(hosts(&mut stream, &[saying("http-80", "*", "any")]).await, Answer::Ack);
     let inline = prost_host("a.example.com", "inline");
     let with = |routes: &mut RouteConfiguration| routes.virtual_hosts = vec![inline];
-    let edited = Message::edited(&configuration("http-80"), with).unwrap();
-    assert_eq!(stream.tell(ResourceType::RouteConfiguration, [edited]).await.unwrap(), Answer::Ack);
+    let doubled = edited(&configuration("http-80"), with).unwrap();
+    assert_eq!(stream.tell(ResourceType::RouteConfiguration, [&doubled]).await.unwrap(), Answer::Ack);
     let twice = hosts(&mut stream, &[saying("http-80", "a.example.com", "discovered")]).await;
     assert!(matches!(&twice, Answer::Nack(words) if words.contains("a.example.com")), "{twice:?}");
     assert_eq!(hosts(&mut stream, &[saying("http-80", "b.example.com", "b")]).await, Answer::Ack);
@@ -217,7 +220,7 @@ fn prost_host(domain: &str, words: &str) -> VirtualHost {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_reconnect_the_request_for_hosts_claims_all_and_names_none() {
-    let (mut plane, _proxy, mut stream) = opened(&[80]).await;
+    let (mut plane, proxy, mut stream) = opened(&[80]).await;
     let sent = ["a.example.com", "*"].map(|domain| saying("http-80", domain, domain));
     assert_eq!(hosts(&mut stream, &sent).await, Answer::Ack);
     drop(stream);
@@ -230,7 +233,7 @@ async fn after_a_reconnect_the_request_for_hosts_claims_all_and_names_none() {
     assert_eq!(request.resource_names_subscribe, Vec::<String>::new());
     // Still the wildcard: a host that it never named is taken.
     assert_eq!(hosts(&mut again, &[saying("http-80", "new.example.com", "new")]).await, Answer::Ack);
-    until_said(&_proxy, "new.example.com", "new").await;
+    until_said(&proxy, "new.example.com", "new").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
