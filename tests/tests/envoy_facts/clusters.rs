@@ -133,7 +133,7 @@ async fn our_session_names_a_new_unusable_cluster_and_moves_on_without_it() {
     rig.publish([unusable(&bad), assignment(&bad, &[])], []).unwrap();
     let named = rig.served.until("a suspect", suspects).await.unwrap();
     let id = Id::new(ResourceType::Cluster, bad.name());
-    assert_eq!(named, [id.clone()]);
+    assert_eq!(named, std::slice::from_ref(&id));
     let added = backend(&good, &[echo.address()]).into_iter().chain([sent_to(&[(&good, 1)])]);
     rig.publish(added, [id, Id::new(ResourceType::Assignment, bad.name())]).unwrap();
     rig.synced().await.unwrap();

@@ -69,7 +69,7 @@ fn everything() -> VirtualHost {
         response_headers: edits,
         timeouts: Timeouts {
             request: Some(Duration::from_millis(1500)),
-            idle: Some(Duration::from_secs(60)),
+            idle: Some(Duration::from_mins(1)),
             max_stream: Some(Duration::MAX),
         },
         retry: Some(Retry {
