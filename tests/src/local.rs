@@ -156,13 +156,15 @@ impl Sluice {
         findings.iter().map(line).collect()
     }
 
-    /// Waits until a condition of an object's current generation has a status. Of a route it is looked for at its parents, of a
-    /// Gateway also at its listeners; the last of several counts.
-    pub async fn condition(&self, object: (&str, &str), kind: &str, status: &str) -> Result<Condition> {
+    /// Waits until conditions of a type, of an object's current generation, have a status: of a route one at each of its parents,
+    /// of a Gateway its own and those of its listeners. Returns all that have it.
+    pub async fn condition(&self, object: (&str, &str), kind: &str, status: &str) -> Result<Vec<Condition>> {
         let what = format!("{} {} {kind}={status}", object.0, object.1);
         let found = self.until(&what, || {
             let object = self.object(object.0, object.1)?;
-            conditions(&object, kind).into_iter().rfind(|condition| condition.status == status)
+            let mut conditions = conditions(&object, kind);
+            conditions.retain(|condition| condition.status == status);
+            (!conditions.is_empty()).then_some(conditions)
         });
         found.await.map_err(|error| {
             let now = self.object(object.0, object.1).unwrap_or_default();

@@ -32,6 +32,8 @@ const SPAN: Duration = Duration::from_secs(64);
 const CALLS_PER_SECOND: u32 = 200;
 const STREAMS: usize = 100;
 const EDITS: u32 = 500;
+/// The last edit is made a little before the load ends.
+const PACE: Duration = Duration::from_millis(124);
 const HOSTS: u64 = 8;
 const CONNECTIONS: u64 = 5;
 /// Every so manieth call shakes hands first, so that rotated certificates are used.
@@ -254,7 +256,7 @@ async fn half_closed(scene: Arc<Scene>) -> Result<()> {
 async fn edits(scene: Arc<Scene>) -> Result<()> {
     let before = changed(&scene)?;
     let mut dice = Dice(1_234_567);
-    let mut clock = interval((SPAN - Duration::from_secs(2)) / EDITS);
+    let mut clock = interval(PACE);
     for _ in 0..EDITS {
         clock.tick().await;
         scene.edit(&mut dice)?;

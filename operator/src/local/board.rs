@@ -49,6 +49,8 @@ pub(crate) struct Board {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
     object: Ref,
+    /// The listener or parent whose condition it is; empty for the object's own.
+    part: String,
     kind: String,
     status: String,
     reason: String,
@@ -57,7 +59,11 @@ pub(crate) struct Turn {
 
 impl fmt::Display for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}={} ({})", self.object, self.kind, self.status, self.reason)?;
+        write!(f, "{}", self.object)?;
+        if !self.part.is_empty() {
+            write!(f, " {}", self.part)?;
+        }
+        write!(f, ": {}={} ({})", self.kind, self.status, self.reason)?;
         if self.status != "True" && !self.message.is_empty() { write!(f, ": {}", self.message) } else { Ok(()) }
     }
 }
@@ -88,10 +94,12 @@ impl Board {
     pub(crate) fn set_status(&mut self, reference: &Ref, mut status: Value, now: DateTime<Utc>) -> Vec<Turn> {
         let before = self.statuses.get(reference);
         let mut turns = Vec::new();
-        stamp(&mut status, before, &json!(now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)), &mut |condition| {
+        let now = json!(now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+        stamp(&mut status, before, &now, &mut |part, condition| {
             let text = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             turns.push(Turn {
                 object: reference.clone(),
+                part: part.to_owned(),
                 kind: text("type"),
                 status: text("status"),
                 reason: text("reason"),
@@ -159,7 +167,7 @@ fn without_secrets(reference: &Ref, mut value: Value) -> Value {
 }
 
 /// Walks two forms of a status side by side; conditions are matched by type, everything else by its place.
-fn stamp(new: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnMut(&Value)) {
+fn stamp(new: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnMut(&str, &Value)) {
     match new {
         Value::Object(fields) => {
             for (name, field) in fields {
@@ -173,14 +181,26 @@ fn stamp(new: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnM
         }
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                stamp(item, old.and_then(|old| old.get(index)), now, turned);
+                let part = part(item);
+                let old = old.and_then(|old| old.get(index));
+                stamp(item, old, now, &mut |inner, condition| {
+                    turned(if inner.is_empty() { &part } else { inner }, condition);
+                });
             }
         }
         _ => {}
     }
 }
 
-fn stamp_conditions(conditions: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnMut(&Value)) {
+/// How an item of a status is called: a listener by its name, a parent by that of the object.
+fn part(item: &Value) -> String {
+    let name = |pointer: &str| item.pointer(pointer).and_then(Value::as_str);
+    let listener = name("/name").map(|listener| format!("listener {listener}"));
+    let parent = || name("/parentRef/name").or(name("/ancestorRef/name")).map(|parent| format!("at {parent}"));
+    listener.or_else(parent).unwrap_or_default()
+}
+
+fn stamp_conditions(conditions: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnMut(&str, &Value)) {
     let old = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for condition in conditions.as_array_mut().into_iter().flatten() {
         let before = old.iter().find(|before| before.get("type") == condition.get("type"));
@@ -191,7 +211,7 @@ fn stamp_conditions(conditions: &mut Value, old: Option<&Value>, now: &Value, tu
             .unwrap_or(now)
             .clone();
         if !(same("status") && same("reason") && same("message")) {
-            turned(condition);
+            turned("", condition);
         }
         if let Some(fields) = condition.as_object_mut() {
             fields.insert("lastTransitionTime".to_owned(), time);

@@ -80,11 +80,6 @@ impl ResourceType {
         matches!(self, Self::Cluster | Self::Listener | Self::VirtualHost)
     }
 
-    /// A proxy that starts waits up to 15 s for a first response of these types, and does nothing else; an empty one ends that.
-    pub(crate) const fn is_awaited_at_start(self) -> bool {
-        matches!(self, Self::Cluster | Self::Listener)
-    }
-
     /// Updates of these types never wait for an answer: a cluster warms only once they arrive.
     pub(crate) const fn is_leaf(self) -> bool {
         matches!(self, Self::Assignment | Self::Secret)

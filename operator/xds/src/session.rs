@@ -140,6 +140,7 @@ impl Session {
     fn claim(&mut self, request: &Request) {
         let since = self.anew();
         let channel = self.channels.get_mut(request.kind);
+        channel.told |= !request.initial_versions.is_empty();
         for (name, version) in &request.initial_versions {
             if channel.assumed(name).is_none() {
                 channel.doubt.insert(name.clone(), Doubt::Claimed(Version::parse(version)));
@@ -267,6 +268,8 @@ impl Session {
         let clusters = self.channels.get_mut(ResourceType::Cluster);
         if self.late && self.snapshot.is_some() && !clusters.subscription.asked() {
             clusters.subscription.assume_everything();
+            // Envoy that does not ask is past its start: it does not wait for a first word.
+            clusters.told = true;
             self.open(ResourceType::Cluster);
         }
         self.stall(out);

@@ -29,134 +29,43 @@ use sluice_xds::ResourceType;
 
 const EXPRESSIONS: usize = 1000;
 
+/// Escapes, anchors, flags and pieces: RE2's, Rust's, Perl's and nobody's.
+const ATOMS: &str = r". ^ $ \A \z \b \B \d \D \w \W \s \S \pL \p{Lu} \PN \p{Greek} \p{^Lu} \p{Alphabetic} \x41 \x{42} \xE9
+    \x{1F600} \u0041 \U0001F600 \n \t \v \f \a \e \C \X \R \Q.\E \0 \07 \101 \1 \< \> \_ \- \/ \. \{ \} \[ \é \b{start} \Z \G
+    \h \N ] } { {2} {,2} (?i) (?s-i) (?x) (?u) (?U) (?R) (?) (?#a) - && |";
+
+const MEMBERS: &str = r"a a-z 0-9 ^ - ] \] \d \pL \w [:alpha:] [:^digit:] [:word:] [:nope:] [a-c] && -- ~~ \b \x41-\x5A
+    \x{10FFFF} . $ \s é z-a \- [.a.] [=a=]";
+
+const OPENINGS: &str = "( (?: (?i: (?s: (?-i: (?x: (?P<name> (?<name> (?P<é> (?= (?! (?<= (?> (?u:";
+
+const TIMES: &str =
+    "* + ? *? +? ?? ** *+ {0} {1,3} {2,} {3}? {30} {500} {1000} {1001} {0,1000} {3,1} {\u{a0}2} {,5} {99999}";
+
+fn one_of(words: &'static str) -> impl Strategy<Value = String> {
+    prop::sample::select(words.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>())
+}
+
 fn atom() -> impl Strategy<Value = String> {
-    let plain = "[a-zA-Z0-9 _/:;,<>=@#%&~`'\"é☃-]{1,6}";
-    let special = prop::sample::select(vec![
-        ".",
-        "^",
-        "$",
-        "\\A",
-        "\\z",
-        "\\b",
-        "\\B",
-        "\\d",
-        "\\D",
-        "\\w",
-        "\\W",
-        "\\s",
-        "\\S",
-        "\\pL",
-        "\\p{Lu}",
-        "\\PN",
-        "\\p{Greek}",
-        "\\p{^Lu}",
-        "\\p{Alphabetic}",
-        "\\x41",
-        "\\x{1F600}",
-        "\\u0041",
-        "\\U0001F600",
-        "\\n",
-        "\\t",
-        "\\v",
-        "\\f",
-        "\\a",
-        "\\e",
-        "\\C",
-        "\\X",
-        "\\R",
-        "\\Q.\\E",
-        "\\0",
-        "\\07",
-        "\\101",
-        "\\1",
-        "\\<",
-        "\\>",
-        "\\_",
-        "\\-",
-        "\\/",
-        "\\.",
-        "\\{",
-        "\\}",
-        "\\[",
-        "\\é",
-        "\\b{start}",
-        "\\Z",
-        "\\G",
-        "\\h",
-        "\\N",
-        "\\N{DIGIT ONE}",
-        "]",
-        "}",
-        "{",
-        "{2}",
-        "{,2}",
-        "(?i)",
-        "(?s-i)",
-        "(?x)",
-        "(?u)",
-        "(?U)",
-        "(?R)",
-        "(?)",
-        "(?#a)",
-        "-",
-        "&&",
-        "",
-    ]);
-    prop_oneof![plain.prop_map(|text| text), special.prop_map(str::to_owned), class()]
+    let plain = "[a-zA-Z0-9 _/:;,<>=@#%&~`'\"é☃-]{0,6}";
+    prop_oneof![plain.prop_map(|text| text), one_of(ATOMS), class()]
 }
 
 fn class() -> impl Strategy<Value = String> {
-    let items = prop::sample::select(vec![
-        "a",
-        "a-z",
-        "0-9",
-        "^",
-        "-",
-        "]",
-        "\\]",
-        "\\d",
-        "\\pL",
-        "\\w",
-        "[:alpha:]",
-        "[:^digit:]",
-        "[:word:]",
-        "[:nope:]",
-        "[a-c]",
-        "&&",
-        "--",
-        "~~",
-        "\\b",
-        "\\x41-\\x5A",
-        "\\x{10FFFF}",
-        ".",
-        "$",
-        "\\s",
-        "é",
-        " ",
-        "z-a",
-        "\\-",
-        "[.a.]",
-        "[=a=]",
-    ]);
-    (prop::bool::ANY, prop::collection::vec(items, 1..4))
-        .prop_map(|(negated, items)| format!("[{}{}]", if negated { "^" } else { "" }, items.concat()))
+    let opening = prop::sample::select(vec!["[", "[^"]);
+    let members = prop::collection::vec(one_of(MEMBERS), 1..4);
+    (opening, members).prop_map(|(opening, members)| format!("{opening}{}]", members.concat()))
 }
 
 fn expression() -> impl Strategy<Value = String> {
     atom().prop_recursive(5, 40, 4, |inner| {
-        let opening = prop::sample::select(vec![
-            "(", "(?:", "(?i:", "(?s:", "(?-i:", "(?x:", "(?P<name>", "(?<name>", "(?P<é>", "(?=", "(?!", "(?<=", "(?>", "(?u:",
-        ]);
-        let times = prop::sample::select(vec![
-            "*", "+", "?", "*?", "+?", "??", "**", "*+", "{0}", "{1,3}", "{2,}", "{3}?", "{30}", "{1000}", "{1001}", "{0,1000}", "{3,1}",
-            "{ 2 }", "{,5}", "{99999}",
-        ]);
+        let several = || prop::collection::vec(inner.clone(), 1..4);
         prop_oneof![
-            3 => prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.concat()),
-            2 => prop::collection::vec(inner.clone(), 1..4).prop_map(|parts| parts.join("|")),
-            2 => (opening, inner.clone()).prop_map(|(opening, inner)| format!("{opening}{inner})")),
-            2 => (inner.clone(), times).prop_map(|(inner, times)| format!("(?:{inner}){times}")),
-            1 => (inner, prop::sample::select(vec!["*", "+", "?", "{2}", "{500}"])).prop_map(|(inner, times)| format!("{inner}{times}")),
+            3 => several().prop_map(|parts| parts.concat()),
+            2 => several().prop_map(|parts| parts.join("|")),
+            2 => (one_of(OPENINGS), inner.clone()).prop_map(|(opening, inner)| format!("{opening}{inner})")),
+            2 => (inner.clone(), one_of(TIMES)).prop_map(|(inner, times)| format!("(?:{inner}){times}")),
+            1 => (inner.clone(), one_of(TIMES)).prop_map(|(inner, times)| format!("{inner}{times}")),
         ]
     })
 }

@@ -8,3 +8,5 @@ mod reconnect;
 mod refusal;
 mod replies;
 mod restart;
+mod rules;
+mod service;

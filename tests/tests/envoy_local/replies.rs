@@ -73,6 +73,17 @@ async fn a_rule_without_a_backend_that_can_answer_is_unavailable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_any_backend_serves_at_once() {
+    let started = Instant::now();
+    let stage = Stage::new(&[], [route("absent", "absent.example.com", &everything_to("nobody"))]).await.unwrap();
+    stage.in_force("absent").await.unwrap();
+    // Envoy would wait 15 s for a first word about clusters.
+    assert!(started.elapsed() < Duration::from_secs(12), "after {:?}", started.elapsed());
+    let outcome = stage.call("absent.example.com", ECHO, &[]).await.unwrap();
+    assert_eq!(outcome.code(), Code::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_share_of_an_invalid_backend_is_unavailable_and_the_rest_is_answered() {
     let stage = Stage::new(&["echo"], [shared("half", &[("echo", 1), ("nobody", 1)])]).await.unwrap();
     stage.in_force("half").await.unwrap();

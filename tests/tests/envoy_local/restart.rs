@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use serde_json::json;
+use sluice_echo::proto::{Ending, ServerRequest, stream_client::StreamClient};
 use sluice_tests::{
     calls::{Outcome, Speech, call},
     local::Sluice,
@@ -27,17 +28,21 @@ fn kill(pid: u32) {
     assert!(ended.success(), "no process {pid}");
 }
 
+/// How often it was said that the Gateway is not served.
+fn denials(stage: &Stage) -> usize {
+    stage.sluice.said().matches("Gateway default/gateway: Programmed=False").count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_envoy_that_is_killed_comes_back_serving_and_the_status_tells_the_truth_meanwhile() {
     let stage = stage().await;
     let before = stage.sluice.envoys();
     assert_eq!(before.len(), 1, "one Gateway, one Envoy");
+    let told = denials(&stage);
     kill(before[0]);
-    let gone = || (!stage.sluice.said().is_empty() && stage.sluice.envoys() != before).then_some(());
-    stage.sluice.until("end of the killed Envoy", gone).await.unwrap();
-    let truth = stage.sluice.condition(("Gateway", "gateway"), "Programmed", "False").await;
-    // It may be back before anybody looked; then its own line is the witness.
-    assert!(truth.is_ok() || stage.sluice.envoys().len() == 1, "{truth:?}");
+    // It may be back before anybody can ask for the status, but each turn of a condition is said.
+    let truth = || (denials(&stage) > told).then_some(());
+    stage.sluice.until("word of the killed Envoy", truth).await.unwrap();
     stage.sluice.condition(("Gateway", "gateway"), "Programmed", "True").await.unwrap();
     stage.until_answer("one.example.com", ECHO, |outcome| *outcome == answered()).await.unwrap();
     assert_ne!(stage.sluice.envoys(), before);
@@ -57,6 +62,26 @@ async fn sluice_started_again_has_the_same_statuses_and_serves_the_same() {
     stage.in_force("one").await.unwrap();
     assert_eq!(stage.call("one.example.com", ECHO, &[]).await.unwrap(), answered());
     assert_eq!(generation(&stage), before, "uid, generation and time of creation survive");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_under_way_when_sluice_is_ended_comes_to_its_own_end() {
+    let mut stage = stage().await;
+    let connection = stage.connect("one.example.com").await.unwrap();
+    let mut client = StreamClient::with_origin(connection.clone(), connection.origin());
+    let wanted = ServerRequest { text: "a".into(), count: 4, interval_ms: 400, ending: Ending::Ok.into() };
+    let mut answers = client.server(wanted).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    let ended = tokio::task::spawn_blocking(move || {
+        stage.sluice.stop();
+        stage
+    });
+    for _ in 0..3 {
+        assert!(answers.message().await.unwrap().is_some());
+    }
+    assert!(answers.message().await.unwrap().is_none());
+    let stage = ended.await.unwrap();
+    assert!(stage.connect("one.example.com").await.is_err(), "nobody listens any more");
 }
 
 #[tokio::test(flavor = "multi_thread")]

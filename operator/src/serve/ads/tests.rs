@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::{
 };
 use sluice_core::key::NsName;
 use sluice_xds::{Id, Resource, ResourceType, Snapshot, Version};
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_stream::wrappers::TcpListenerStream;
 
@@ -89,14 +89,16 @@ async fn a_proxy_gets_what_is_published_for_its_gateway_and_its_answer_is_report
     assert!(matches!(fixture.heard().await, News::Connected));
     fixture.directory.publish(&NsName::new("default", "edge"), snapshot(7));
     proxy.ask(ResourceType::Cluster, &[], "").await;
-    let listeners = loop {
+    // There are no clusters, and the proxy is told so: it waits for that word as for any other.
+    let mut answers = BTreeMap::new();
+    while answers.len() < 2 {
         let response = proxy.next().await;
         let kind = ResourceType::from_type_url(&response.type_url).unwrap();
         proxy.ask(kind, &[], &response.nonce).await;
-        if kind == ResourceType::Listener {
-            break response.resources;
-        }
-    };
+        answers.insert(kind, response.resources);
+    }
+    assert!(answers[&ResourceType::Cluster].is_empty());
+    let listeners = &answers[&ResourceType::Listener];
     let [listener] = listeners.as_slice() else { panic!("{listeners:?}") };
     assert_eq!((listener.name.as_str(), listener.version.clone()), ("http-80", Version(7).to_string()));
     assert!(matches!(fixture.heard().await, News::Session(Event::Synced { revision: 1 })));

@@ -46,6 +46,8 @@ pub(super) struct Flight {
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     pub(super) subscription: Subscription,
+    /// Something was sent on this stream, or on an earlier one.
+    pub(super) told: bool,
     /// The revision whose changes are in `pending`.
     pub(super) folded: u64,
     /// The snapshot of that revision.
@@ -95,6 +97,11 @@ impl Channel {
     pub(super) fn assumed(&self, name: &Name) -> Option<&Arc<Resource>> {
         let under_way = self.flights.iter().rev().find_map(|flight| flight.items.get(name));
         under_way.map_or_else(|| self.held.get(name), Option::as_ref)
+    }
+
+    /// Whether the proxy asked for everything and nothing was or will be sent, since there is nothing.
+    pub(super) fn waits_for_nothing(&self) -> bool {
+        self.subscription.is_for_everything() && !self.told && self.pending.is_empty()
     }
 
     pub(super) fn is_under_way(&self, name: &Name) -> bool {

@@ -65,8 +65,18 @@ impl Session {
                 moved |= self.plan_type(kind, &snapshot, out);
             }
         }
+        self.say_nothing(&snapshot, out);
         for kind in ResourceType::ALL {
             self.channels.get_mut(kind).share(kind);
+        }
+    }
+
+    /// Envoy 1.40 waits 15 s for the first word about clusters, and serves nothing meanwhile: where there are none, that is said.
+    fn say_nothing(&mut self, snapshot: &Snapshot, out: &mut Vec<Output>) {
+        for kind in [ResourceType::Cluster, ResourceType::Listener] {
+            if self.channels.get(kind).waits_for_nothing() {
+                self.send(kind, Items::new(), snapshot, out);
+            }
         }
     }
 
@@ -95,18 +105,8 @@ impl Session {
         asked && free && !channel.pending.is_empty()
     }
 
-    /// Whether the proxy waits for a first response that would be empty.
-    fn owes_nothing_but_an_answer(&self, kind: ResourceType) -> bool {
-        let channel = self.channels.get(kind);
-        channel.subscription.is_owed() && channel.pending.is_empty()
-    }
-
     /// Settles and sends names of one type; whether any was.
     fn plan_type(&mut self, kind: ResourceType, snapshot: &Snapshot, out: &mut Vec<Output>) -> bool {
-        if self.owes_nothing_but_an_answer(kind) {
-            self.send(kind, Items::new(), snapshot, out);
-            return true;
-        }
         if !self.may_send(kind) {
             return false;
         }
@@ -287,9 +287,8 @@ impl Channel {
 
     /// Notes a response as under way; the oldest revision in it. One that stalled is taken over by the next.
     fn launch(&mut self, items: Items, nonce: u64, due: Option<u64>) -> u64 {
-        self.subscription.pay();
-        // Nothing of any revision is in an empty response.
-        let mut since = if items.is_empty() { self.folded + 1 } else { self.folded };
+        self.told = true;
+        let mut since = self.folded;
         let mut claims = BTreeMap::new();
         for name in items.keys() {
             since = self.pending.remove(name).map_or(since, |of_name| since.min(of_name));

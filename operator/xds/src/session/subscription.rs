@@ -19,8 +19,6 @@ pub(super) struct Subscription {
     asked: bool,
     everything: bool,
     names: BTreeSet<Name>,
-    /// A first request without claims has not been answered, not even by an empty response.
-    owed: bool,
 }
 
 /// What a request changed.
@@ -43,22 +41,16 @@ impl Subscription {
         self.asked
     }
 
+    pub(super) const fn is_for_everything(&self) -> bool {
+        self.everything
+    }
+
     pub(super) fn wants(&self, name: &str) -> bool {
         self.everything || self.names.contains(name)
     }
 
     pub(super) fn names(&self, name: &str) -> bool {
         self.names.contains(name)
-    }
-
-    /// Whether the proxy waits for a first answer that nothing has given yet.
-    pub(super) const fn is_owed(&self) -> bool {
-        self.owed
-    }
-
-    /// Notes that a response goes.
-    pub(super) const fn pay(&mut self) {
-        self.owed = false;
     }
 
     /// Takes everything as subscribed to although nobody asked.
@@ -79,7 +71,6 @@ impl Subscription {
         let (stars, subscribed) = split(&request.subscribe);
         let opened = stars || (first && request.kind.is_wildcard_by_default() && request.subscribe.is_empty());
         self.everything |= opened;
-        self.owed |= first && opened && request.initial_versions.is_empty() && request.kind.is_awaited_at_start();
         self.names.extend(subscribed.iter().cloned());
         Moved { first, opened, closed, subscribed, unsubscribed }
     }
