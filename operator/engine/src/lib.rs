@@ -9,6 +9,7 @@
 //!
 //! Knows nothing of sockets, clocks, files, of a Kubernetes client, and of what the core's functions mean.
 
+mod blame;
 mod claims;
 mod deps;
 mod dirty;
@@ -26,6 +27,6 @@ pub use dirty::Stage;
 pub use effects::{Apply, Effects, Event, Input, ProxyEvent, StatusUpdate};
 pub use engine::{Engine, Evaluations};
 pub use fleet::Fleet;
-pub use quarantine::Quarantine;
+pub use quarantine::{Memory, Quarantine};
 pub use scratch::{Output, scratch};
 pub use state::{Settings, State};
