@@ -24,6 +24,7 @@ use crate::{
 use anyhow::Context as _;
 use chrono::Utc;
 use serde_json::Value;
+use sluice_core::world::{self, Exposure};
 use sluice_engine::{Engine, Input, Settings};
 use std::{
     collections::BTreeMap,
@@ -106,7 +107,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     };
     let feed = tokio::spawn(manifests.feed(known, inputs, watch, stop.clone()));
     tokio::spawn(ended_by_signal(stop.clone(), shell.board.clone()));
-    let engine = Engine::new(Settings { feedback: true, ..Settings::default() });
+    let world = world::Settings { exposure: Exposure::Host, ..world::Settings::default() };
+    let engine = Engine::new(Settings { world, feedback: true, ..Settings::default() });
     let mut runtime = Runtime::new(engine, operator, shell.metrics.clone());
     runtime.run(queue, stop.clone()).await;
 

@@ -65,7 +65,8 @@ impl Scene {
 async fn the_status_tells_where_it_is_served_and_which_generation() {
     let scene = Scene::set().await;
     let status = scene.status();
-    let expected = json!([{"gateway": "public", "hostname": HOST, "address": "127.0.0.1", "port": 443}]);
+    let port = scene.sluice.https().port();
+    let expected = json!([{"gateway": "public", "hostname": HOST, "address": "127.0.0.1", "port": port}]);
     assert_eq!(status["endpoints"], expected);
     assert_eq!((&status["observedGeneration"], &status["servedGeneration"]), (&json!(1), &json!(1)));
     assert_eq!(scene.answered_by().await, Outcome::Answered("stable".to_owned()));
