@@ -131,7 +131,14 @@ impl Facts<'_, '_> {
                     );
                     return (GeneratedReason::GrantNotAllowed, message);
                 }
-                Refusal::Hostname { .. } | Refusal::NoDefaultGateway => {}
+                Refusal::Platform(problem) => {
+                    let message = format!(
+                        "the GatewayClass does not say what it allows, so nothing is written for this service: \
+                        {problem}"
+                    );
+                    return (GeneratedReason::ProfileInvalid, message);
+                }
+                Refusal::Hostname { .. } | Refusal::EveryHostname { .. } | Refusal::NoDefaultGateway => {}
             }
         }
         if let Some((secret, owner)) = self.authored.report.foreign.first() {
@@ -256,7 +263,14 @@ impl Facts<'_, '_> {
                     or ref), or set defaultGateway in the GatewayProfile of class sluice";
                     return (AcceptedReason::NoDefaultGateway, message.into());
                 }
-                Refusal::OwnGateway { .. } | Refusal::Grant => {}
+                Refusal::EveryHostname { suffix } => {
+                    let message = format!(
+                        "spec.hostnames is absent, which takes every name of the listener, and {suffix} is claimed for \
+                        other namespaces by the platform's GatewayProfile: write hostnames"
+                    );
+                    return (AcceptedReason::HostnameNotAllowed, message);
+                }
+                Refusal::Platform(_) | Refusal::OwnGateway { .. } | Refusal::Grant => {}
             }
         }
         let words = self.parents.iter().map(|parent| Self::accepted_by(parent));

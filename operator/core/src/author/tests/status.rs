@@ -173,13 +173,30 @@ fn guard_rails_name_the_rule_and_the_way_out() {
             "GrantNotAllowed",
             "remove spec.grants or ask the platform team",
         ),
-        (json!({}), claim, "Accepted", "HostnameNotAllowed", "grpc.example.com: example.com is claimed"),
+        (json!({}), claim.clone(), "Accepted", "HostnameNotAllowed", "grpc.example.com: example.com is claimed"),
         (json!({"gateways": null}), json!({}), "Accepted", "NoDefaultGateway", "add a gateway (own or ref)"),
+        (
+            json!({"gateways": [{"name": "edge", "ref": {"name": "edge"}}], "tls": null, "hostnames": null}),
+            claim.clone(),
+            "Accepted",
+            "HostnameNotAllowed",
+            "example.com is claimed for other namespaces by the platform's GatewayProfile: write hostnames",
+        ),
     ];
     for (spec, rails, kind, reason, words) in table {
         let [rails, class] = profile(&rails);
         assert_says(&world(&[service(&spec), rails, class]), kind, ("False", reason, words));
     }
+}
+
+#[test]
+fn a_profile_that_is_named_and_absent_is_said_to_be() {
+    let [_, class] = profile(&json!({}));
+    assert_says(
+        &world(&[service(&json!({})), class]),
+        "Generated",
+        ("False", "ProfileInvalid", "GatewayProfile rails does not exist: create it"),
+    );
 }
 
 #[test]
