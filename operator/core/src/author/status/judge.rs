@@ -195,7 +195,13 @@ impl Facts<'_, '_> {
                 );
                 (CertificateReadyReason::Issued, message)
             }
-            State::Provided { secrets, not_after } => self.provided(secrets, *not_after),
+            State::Provided { secrets, forbidden, not_after } => match forbidden.first() {
+                Some((secret, remedy)) => (
+                    CertificateReadyReason::RefNotPermitted,
+                    format!("Secret {secret} is of another namespace and no grant permits its use: {remedy}"),
+                ),
+                None => self.provided(secrets, *not_after),
+            },
             State::CertManager { secret, not_after: None } => {
                 (CertificateReadyReason::Issuing, format!("cert-manager has not filled Secret {secret} yet"))
             }

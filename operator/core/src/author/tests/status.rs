@@ -190,6 +190,31 @@ fn guard_rails_name_the_rule_and_the_way_out() {
 }
 
 #[test]
+fn nothing_is_said_of_a_secret_of_another_namespace_before_it_is_granted() {
+    let spec = json!({"tls": {"type": "Secret", "certificateRefs": [{"name": "web", "namespace": "certs"}]}});
+    let of_others = |kind: Kind, fields: Value| {
+        let mut value = object(kind, "web", fields);
+        value["metadata"]["namespace"] = "certs".into();
+        value
+    };
+    let from = |kind: &str| json!([{"group": "gateway.networking.k8s.io", "kind": kind, "namespace": "shop"}]);
+    let grant = |kind: &str| {
+        let to = json!([{"group": "", "kind": "Secret"}]);
+        of_others(Kind::ReferenceGrant, json!({"spec": {"from": from(kind), "to": to}}))
+    };
+    let secret = of_others(Kind::Secret, json!({"data": {}}));
+    let service = service(&spec);
+    let certificate = |objects: &[Value]| said(&of(&world(objects), &applied), "CertificateReady");
+    let without = certificate(&[service.clone()]);
+    assert_eq!(without.1, "RefNotPermitted");
+    assert!(without.2.contains("create in namespace certs a ReferenceGrant"), "{}", without.2);
+    assert_eq!(certificate(&[service.clone(), secret.clone()]), without, "whether it exists or not");
+    assert_eq!(certificate(&[service.clone(), secret.clone(), grant("ListenerSet")]), without, "granted to others");
+    assert_eq!(certificate(&[service.clone(), grant("Gateway")]).1, "SecretNotFound");
+    assert_eq!(certificate(&[service, secret, grant("Gateway")]).1, "Provided");
+}
+
+#[test]
 fn a_profile_that_is_named_and_absent_is_said_to_be() {
     let [_, class] = profile(&json!({}));
     assert_says(
