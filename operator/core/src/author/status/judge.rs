@@ -383,7 +383,12 @@ impl Facts<'_, '_> {
     fn programmed_on(parent: &Parent) -> Word<ProgrammedReason> {
         let entry = &parent.report.entry;
         let own = parent.condition("sluice.dev/Programmed");
-        let Some(condition) = own.or_else(|| find(&parent.gateway, "Programmed")) else {
+        let gateway = find(&parent.gateway, "Programmed");
+        // The route's word is about the proxies; that nobody reaches them is the Gateway's.
+        let unreachable = gateway
+            .filter(|condition| matches!(&*condition.reason, "AddressNotAssigned" | "AddressNotUsable"))
+            .filter(|_| own.is_some_and(|condition| &*condition.status == "True"));
+        let Some(condition) = unreachable.or(own).or(gateway) else {
             return (ProgrammedReason::Pending, format!("gateway {entry}: waiting for its proxies"));
         };
         match &*condition.status {

@@ -215,6 +215,23 @@ fn nothing_is_said_of_a_secret_of_another_namespace_before_it_is_granted() {
 }
 
 #[test]
+fn a_gateway_that_nobody_reaches_keeps_a_service_from_being_programmed() {
+    let table = [
+        (1, "AddressNotAssigned", "False", "AddressNotAssigned"),
+        (1, "AddressNotUsable", "False", "RefusedByGateway"),
+        (0, "AddressNotAssigned", "True", "Programmed"),
+    ];
+    for (generation, reason, truth, expected) in table {
+        let mut world = ready();
+        let mut condition = condition("Programmed", "False", reason, "no address");
+        condition["observedGeneration"] = generation.into();
+        observe(&mut world, &gateway(), &json!({"conditions": [condition]}));
+        let words = if truth == "True" { "every proxy" } else { "no address" };
+        assert_says(&world, "Programmed", (truth, expected, words));
+    }
+}
+
+#[test]
 fn a_profile_that_is_named_and_absent_is_said_to_be() {
     let [_, class] = profile(&json!({}));
     assert_says(
