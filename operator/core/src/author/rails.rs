@@ -8,12 +8,14 @@
 
 use crate::{
     hostname::Hostname,
-    key::{NsName, Text},
-    translate::profile::{self, ProfileProblem},
+    key::Text,
+    translate::{
+        attach,
+        profile::{self, ProfileProblem},
+    },
     world::{
         Reader,
-        backend::Namespace,
-        gateway::{Requirement, Selector},
+        gateway::{self, Requirement, Selector},
         meta::Meta,
     },
 };
@@ -58,8 +60,9 @@ pub(super) fn allows(choice: Option<&Namespaces>, namespace: &Text, read: &Reade
         NamespacesFrom::All => true,
         NamespacesFrom::None => false,
         NamespacesFrom::Selector => {
-            let labels = read.get::<Namespace>(&NsName::cluster(namespace.clone())).map(|found| &found.metadata.labels);
-            labels.is_some_and(|labels| choice.selector.as_ref().is_some_and(|wanted| selector(wanted).matches(labels)))
+            let selector = choice.selector.as_ref().map(selector);
+            let choice = gateway::Namespaces { from: Some("Selector".into()), selector };
+            attach::admits(&choice, namespace, namespace, read)
         }
     }
 }
