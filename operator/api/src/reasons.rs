@@ -76,6 +76,8 @@ reasons! {
         OwnGatewayNotAllowed => False,
         /// The platform's `GatewayProfile` lets this namespace issue no grants.
         GrantNotAllowed => False,
+        /// The GatewayClass names a `GatewayProfile` that cannot be read, so nothing is allowed.
+        ProfileInvalid => False,
         /// The API server refused an object.
         ApplyFailed => False,
     }

@@ -3,11 +3,12 @@
 use super::{
     Draft, GatewayReport,
     frame::Frame,
-    rails::{Refusal, allows, profile},
+    rails::{Refusal, allows},
     tls,
 };
 use crate::{
     key::{GATEWAY_GROUP, Kind, NsName, Text},
+    translate::profile,
     world::{Reader, gateway::ListenerSet, route::ParentRef},
 };
 use serde_json::{Map, Value, json};
@@ -63,9 +64,8 @@ impl Author<'_, '_> {
 
     fn own(&mut self, entry: &str, own: &OwnGateway) {
         let class = own.gateway_class_name();
-        let rule = profile(class, self.read).and_then(|profile| profile.own_gateways.as_ref());
-        if !allows(rule, &self.frame.service.namespace, self.read) {
-            self.reach.refusals.push(Refusal::OwnGateway { entry: entry.into() });
+        if let Err(refusal) = self.may_own(entry, class) {
+            self.reach.refusals.push(refusal);
             return;
         }
         if self.names.is_empty() {
@@ -90,10 +90,19 @@ impl Author<'_, '_> {
         });
     }
 
+    fn may_own(&self, entry: &str, class: &str) -> Result<(), Refusal> {
+        let profile = profile::named(class, self.read).map_err(Refusal::Platform)?;
+        let rule = profile.and_then(|profile| profile.own_gateways.as_ref());
+        let allowed = allows(rule, &self.frame.service.namespace, self.read);
+        allowed.then_some(()).ok_or_else(|| Refusal::OwnGateway { entry: entry.into() })
+    }
+
     fn on_default(&mut self) {
-        match profile(GATEWAY_CLASS, self.read).and_then(|profile| profile.default_gateway.as_ref()) {
-            None => self.reach.refusals.push(Refusal::NoDefaultGateway),
-            Some(gateway) => {
+        let profile = profile::named(GATEWAY_CLASS, self.read);
+        match profile.map(|profile| profile.and_then(|profile| profile.default_gateway.as_ref())) {
+            Err(problem) => self.reach.refusals.push(Refusal::Platform(problem)),
+            Ok(None) => self.reach.refusals.push(Refusal::NoDefaultGateway),
+            Ok(Some(gateway)) => {
                 let key = NsName::new(gateway.namespace.as_str(), gateway.name.as_str());
                 self.shared("default", &parent(Kind::Gateway, &key));
             }

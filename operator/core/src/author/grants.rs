@@ -3,10 +3,11 @@
 use super::{
     Draft,
     frame::Frame,
-    rails::{Refusal, allows, profile},
+    rails::{Refusal, allows},
 };
 use crate::{
     key::{GATEWAY_GROUP, Kind, Text},
+    translate::profile,
     world::Reader,
 };
 use serde_json::{Value, json};
@@ -17,12 +18,20 @@ use sluice_api::{
 
 pub(super) fn author(frame: &Frame, spec: &GrpcServiceSpec, refusals: &mut Vec<Refusal>, read: &Reader) -> Vec<Draft> {
     let grants = spec.grants.as_deref().unwrap_or_default();
-    let rule = profile(GATEWAY_CLASS, read).and_then(|profile| profile.grants.as_ref());
-    if !grants.is_empty() && !allows(rule, &frame.service.namespace, read) {
-        refusals.push(Refusal::Grant);
+    if grants.is_empty() {
+        return Vec::new();
+    }
+    if let Err(refusal) = permitted(&frame.service.namespace, read) {
+        refusals.push(refusal);
         return Vec::new();
     }
     grants.iter().filter_map(|grant| one(frame, spec, grant)).collect()
+}
+
+fn permitted(namespace: &Text, read: &Reader) -> Result<(), Refusal> {
+    let profile = profile::named(GATEWAY_CLASS, read).map_err(Refusal::Platform)?;
+    let rule = profile.and_then(|profile| profile.grants.as_ref());
+    allows(rule, namespace, read).then_some(()).ok_or(Refusal::Grant)
 }
 
 fn one(frame: &Frame, spec: &GrpcServiceSpec, grant: &Grant) -> Option<Draft> {

@@ -117,7 +117,7 @@ fn certificate(state: &State) -> Option<Certificate> {
         State::Issued { secret, authority, not_after, renewal } => {
             (secret, Some(authority), Some(*not_after), Some(*renewal))
         }
-        State::Provided { secrets, not_after } => (secrets.first()?, None, *not_after, None),
+        State::Provided { secrets, not_after, .. } => (secrets.first()?, None, *not_after, None),
         State::CertManager { secret, not_after } => (secret, None, *not_after, None),
     };
     Some(Certificate {

@@ -2,7 +2,8 @@
 
 use super::{Draft, Held, Issue, certificate::CertSpec, frame::Frame};
 use crate::{
-    key::{Kind, NsName, Text},
+    key::{Kind, NsName, Ref, Text},
+    translate::grant,
     world::{Reader, meta::Meta, secret::Secret},
 };
 use chrono::{DateTime, Utc};
@@ -47,8 +48,10 @@ pub(crate) enum State {
     },
     /// The user's Secrets; the first is shown.
     Provided {
-        /// Where they are.
+        /// Those that the listeners may use: only these are looked at.
         secrets: Vec<NsName>,
+        /// Those of other namespaces that no grant permits, each with the grant to write.
+        forbidden: Vec<(NsName, String)>,
         /// When the first ends, if it can be read.
         not_after: Option<DateTime<Utc>>,
     },
@@ -69,7 +72,7 @@ pub(super) fn plan(meta: &Meta, spec: &GrpcServiceSpec, hostnames: Option<&[Text
     match &spec.tls {
         Some(tls) => match tls.type_ {
             TlsType::SelfSigned => self_signed(&frame, names, read),
-            TlsType::Secret => provided(&frame, tls, read),
+            TlsType::Secret => provided(&frame, tls, &holders(spec), read),
             TlsType::CertManager => cert_manager(&frame, read),
         },
         None if on_default_gateway => self_signed(&frame, names, read),
@@ -141,22 +144,41 @@ fn published_authority(frame: &Frame, ca: &NsName, read: &Reader) -> Vec<Draft> 
     vec![frame.draft_with(Kind::ConfigMap, ca.clone(), fields)]
 }
 
-fn provided(frame: &Frame, tls: &Tls, read: &Reader) -> Plan {
+/// The kinds of the objects that refer to the Secrets: an own Gateway, or a ListenerSet on another's.
+fn holders(spec: &GrpcServiceSpec) -> Vec<Kind> {
+    let entries = spec.gateways.as_deref().unwrap_or_default();
+    let own = entries.iter().any(|entry| entry.own.is_some());
+    let shared = entries.is_empty() || entries.iter().any(|entry| entry.own.is_none());
+    let kinds = [own.then_some(Kind::Gateway), shared.then_some(Kind::ListenerSet)];
+    kinds.into_iter().flatten().collect()
+}
+
+/// Permission comes before existence, so that nobody learns what another namespace holds.
+fn provided(frame: &Frame, tls: &Tls, holders: &[Kind], read: &Reader) -> Plan {
     let namespace = &frame.service.namespace;
     let refs = tls.certificate_refs.iter().flatten();
-    let secrets: Vec<NsName> = refs
+    let wanted: Vec<NsName> = refs
         .map(|wanted| {
             let namespace = wanted.namespace.as_deref().map_or_else(|| namespace.clone(), Text::from);
             NsName { namespace, name: wanted.name.as_str().into() }
         })
         .collect();
+    let refs = wanted.iter().map(secret_ref).collect();
+    let (mut secrets, mut forbidden) = (Vec::new(), Vec::new());
+    for secret in wanted {
+        let target = Ref::new(Kind::Secret, secret.clone());
+        match holders.iter().find(|from| !grant::permits(**from, namespace, &target, read)) {
+            Some(from) => forbidden.push((secret, grant::remedy(*from, namespace, &target))),
+            None => secrets.push(secret),
+        }
+    }
     let first = secrets.first().and_then(|key| read.get::<Secret>(key)).and_then(|secret| Held::read(secret));
     Plan {
-        refs: secrets.iter().map(secret_ref).collect(),
+        refs,
         objects: Vec::new(),
         issues: Vec::new(),
         unfit: Vec::new(),
-        state: State::Provided { secrets, not_after: first.map(|held| held.not_after) },
+        state: State::Provided { secrets, forbidden, not_after: first.map(|held| held.not_after) },
     }
 }
 

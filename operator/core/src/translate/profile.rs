@@ -46,12 +46,27 @@ pub fn class<'w>(name: &Text, read: &Reader<'w>) -> Option<&'w Arc<GatewayClass>
 
 /// The policy of a class.
 pub fn policy(class: &GatewayClass, read: &Reader) -> Result<AttachmentPolicy, ProfileProblem> {
-    let Some(parameters) = &class.spec.parameters_ref else { return Ok(attachment(&GatewayProfileSpec::default())) };
+    spec(class, read).map(|profile| profile.map_or_else(|| attachment(&GatewayProfileSpec::default()), attachment))
+}
+
+/// What the platform says of the class of that name, whoever answers for it; `None`: nothing. Parameters of another kind
+/// are an error for our class only: what another controller takes is its own business.
+pub fn named<'w>(name: &str, read: &Reader<'w>) -> Result<Option<&'w GatewayProfileSpec>, ProfileProblem> {
+    let Some(class) = read.get::<GatewayClass>(&NsName::cluster(name)) else { return Ok(None) };
+    match spec(class, read) {
+        Err(ProfileProblem::Kind { .. }) if class.spec.controller_name != *read.controller() => Ok(None),
+        found => found,
+    }
+}
+
+/// The profile of a class; `None`: it names none.
+pub fn spec<'w>(class: &GatewayClass, read: &Reader<'w>) -> Result<Option<&'w GatewayProfileSpec>, ProfileProblem> {
+    let Some(parameters) = &class.spec.parameters_ref else { return Ok(None) };
     if Kind::named(&parameters.group, &parameters.kind) != Some(Kind::GatewayProfile) {
         return Err(ProfileProblem::Kind { group: parameters.group.clone(), kind: parameters.kind.clone() });
     }
     let profile = read.get::<Own<GatewayProfileSpec>>(&NsName::cluster(parameters.name.clone()));
-    profile.map(|profile| attachment(&profile.spec)).ok_or_else(|| ProfileProblem::Absent(parameters.name.clone()))
+    profile.map(|profile| Some(&profile.spec)).ok_or_else(|| ProfileProblem::Absent(parameters.name.clone()))
 }
 
 fn attachment(profile: &GatewayProfileSpec) -> AttachmentPolicy {

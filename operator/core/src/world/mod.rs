@@ -24,7 +24,7 @@ pub use object::{DecodeError, Object, Own};
 pub use reader::{Reader, Surfaces};
 pub use store::{Exposure, Settings, Stored, Table, World};
 
-use crate::key::{NsName, Ref, Text};
+use crate::key::{Kind, NsName, Ref, Text};
 use chrono::{DateTime, Utc};
 use std::{fmt, net::SocketAddr};
 
@@ -35,6 +35,24 @@ pub enum Parent {
     Gateway(NsName),
     /// The listeners of a ListenerSet.
     ListenerSet(NsName),
+}
+
+impl Parent {
+    /// Namespace and name.
+    pub fn key(&self) -> &NsName {
+        match self {
+            Self::Gateway(key) | Self::ListenerSet(key) => key,
+        }
+    }
+
+    /// Kind and name.
+    pub fn reference(&self) -> Ref {
+        let kind = match self {
+            Self::Gateway(_) => Kind::Gateway,
+            Self::ListenerSet(_) => Kind::ListenerSet,
+        };
+        Ref::new(kind, self.key().clone())
+    }
 }
 
 impl fmt::Display for Parent {

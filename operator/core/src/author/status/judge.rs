@@ -131,7 +131,14 @@ impl Facts<'_, '_> {
                     );
                     return (GeneratedReason::GrantNotAllowed, message);
                 }
-                Refusal::Hostname { .. } | Refusal::NoDefaultGateway => {}
+                Refusal::Platform(problem) => {
+                    let message = format!(
+                        "the GatewayClass does not say what it allows, so nothing is written for this service: \
+                        {problem}"
+                    );
+                    return (GeneratedReason::ProfileInvalid, message);
+                }
+                Refusal::Hostname { .. } | Refusal::EveryHostname { .. } | Refusal::NoDefaultGateway => {}
             }
         }
         if let Some((secret, owner)) = self.authored.report.foreign.first() {
@@ -188,7 +195,13 @@ impl Facts<'_, '_> {
                 );
                 (CertificateReadyReason::Issued, message)
             }
-            State::Provided { secrets, not_after } => self.provided(secrets, *not_after),
+            State::Provided { secrets, forbidden, not_after } => match forbidden.first() {
+                Some((secret, remedy)) => (
+                    CertificateReadyReason::RefNotPermitted,
+                    format!("Secret {secret} is of another namespace and no grant permits its use: {remedy}"),
+                ),
+                None => self.provided(secrets, *not_after),
+            },
             State::CertManager { secret, not_after: None } => {
                 (CertificateReadyReason::Issuing, format!("cert-manager has not filled Secret {secret} yet"))
             }
@@ -256,7 +269,14 @@ impl Facts<'_, '_> {
                     or ref), or set defaultGateway in the GatewayProfile of class sluice";
                     return (AcceptedReason::NoDefaultGateway, message.into());
                 }
-                Refusal::OwnGateway { .. } | Refusal::Grant => {}
+                Refusal::EveryHostname { suffix } => {
+                    let message = format!(
+                        "spec.hostnames is absent, which takes every name of the listener, and {suffix} is claimed for \
+                        other namespaces by the platform's GatewayProfile: write hostnames"
+                    );
+                    return (AcceptedReason::HostnameNotAllowed, message);
+                }
+                Refusal::Platform(_) | Refusal::OwnGateway { .. } | Refusal::Grant => {}
             }
         }
         let words = self.parents.iter().map(|parent| Self::accepted_by(parent));
@@ -363,7 +383,12 @@ impl Facts<'_, '_> {
     fn programmed_on(parent: &Parent) -> Word<ProgrammedReason> {
         let entry = &parent.report.entry;
         let own = parent.condition("sluice.dev/Programmed");
-        let Some(condition) = own.or_else(|| find(&parent.gateway, "Programmed")) else {
+        let gateway = find(&parent.gateway, "Programmed");
+        // The route's word is about the proxies; that nobody reaches them is the Gateway's.
+        let unreachable = gateway
+            .filter(|condition| matches!(&*condition.reason, "AddressNotAssigned" | "AddressNotUsable"))
+            .filter(|_| own.is_some_and(|condition| &*condition.status == "True"));
+        let Some(condition) = unreachable.or(own).or(gateway) else {
             return (ProgrammedReason::Pending, format!("gateway {entry}: waiting for its proxies"));
         };
         match &*condition.status {

@@ -6,10 +6,12 @@ use crate::{
     key::{Kind, NsName, Ref},
     world::{
         Reader,
+        gateway::{Gateway, ListenerSet},
         observed::{Observed, ObservedCondition, ObservedParent},
         route::ParentRef,
     },
 };
+use std::sync::Arc;
 
 /// One parent of the route.
 pub(super) struct Parent<'a> {
@@ -18,9 +20,9 @@ pub(super) struct Parent<'a> {
     pub(super) exists: bool,
     /// Conditions of the route's parent entry, of the route's current generation.
     pub(super) conditions: Vec<ObservedCondition>,
-    /// Conditions of the Gateway.
+    /// Conditions of the Gateway, of its current generation.
     pub(super) gateway: Vec<ObservedCondition>,
-    /// Conditions of the ListenerSet in between, if there is one.
+    /// Conditions of the ListenerSet in between, if there is one, of its current generation.
     pub(super) listener_set: Vec<ObservedCondition>,
     /// `listeners[].conditions` of the object whose listeners are ours.
     pub(super) listeners: Vec<ObservedCondition>,
@@ -57,27 +59,53 @@ fn parent<'a>(
     conditions: Vec<ObservedCondition>,
     read: &Reader,
 ) -> Parent<'a> {
-    let gateway = read.observed(&Ref::new(Kind::Gateway, report.gateway.clone())).cloned();
-    let set =
-        report.listener_set.as_ref().and_then(|key| read.observed(&Ref::new(Kind::ListenerSet, key.clone()))).cloned();
+    let object = read.get::<Gateway>(&report.gateway);
+    let gateway = read.observed(&Ref::new(Kind::Gateway, report.gateway.clone()));
+    let gateway = Said::of(gateway, object.map_or(0, |object| object.metadata.generation));
+    let set = report.listener_set.as_ref().map(|key| listener_set(key, read)).unwrap_or_default();
     let is_own =
         report.listener_set.is_none() && report.gateway.namespace == service.namespace && report.port.is_some();
-    let listeners = if is_own { gateway.as_deref() } else { set.as_deref() };
     Parent {
         report,
-        exists: read.get::<crate::world::gateway::Gateway>(&report.gateway).is_some(),
+        exists: object.is_some(),
         conditions,
-        listeners: listeners.map(listener_conditions).unwrap_or_default(),
-        gateway: gateway.as_deref().map(|status| status.conditions.clone()).unwrap_or_default(),
-        listener_set: set.as_deref().map(|status| status.conditions.clone()).unwrap_or_default(),
+        listeners: if is_own { gateway.listeners } else { set.listeners },
+        gateway: gateway.conditions,
+        listener_set: set.conditions,
     }
 }
 
-fn listener_conditions(status: &Observed) -> Vec<ObservedCondition> {
-    status.listeners.iter().flat_map(|listener| listener.conditions.iter().cloned()).collect()
+fn listener_set(key: &NsName, read: &Reader) -> Said {
+    let generation = read.get::<ListenerSet>(key).map_or(0, |set| set.metadata.generation);
+    Said::of(read.observed(&Ref::new(Kind::ListenerSet, key.clone())), generation)
 }
 
-/// The parent's conditions of the route's current generation; what is about an older one is not an answer.
+/// What a status says of the generation that is there; what is about an older one is not an answer.
+#[derive(Default)]
+struct Said {
+    conditions: Vec<ObservedCondition>,
+    listeners: Vec<ObservedCondition>,
+}
+
+impl Said {
+    fn of(status: Option<&Arc<Observed>>, generation: i64) -> Self {
+        let Some(status) = status else { return Self::default() };
+        let listeners = status.listeners.iter().flat_map(|listener| &listener.conditions);
+        Self {
+            conditions: of_generation(&status.conditions, generation),
+            listeners: of_generation(listeners, generation),
+        }
+    }
+}
+
+fn of_generation<'c>(
+    conditions: impl IntoIterator<Item = &'c ObservedCondition>,
+    generation: i64,
+) -> Vec<ObservedCondition> {
+    conditions.into_iter().filter(|condition| condition.observed_generation >= generation).cloned().collect()
+}
+
+/// The parent's conditions of the route's current generation.
 fn current(
     service: &NsName,
     report: &GatewayReport,
@@ -86,7 +114,7 @@ fn current(
 ) -> Vec<ObservedCondition> {
     let ours = parents.iter().find(|parent| same(&parent.parent_ref, &report.parent_ref, service));
     let conditions = ours.map(|parent| parent.conditions.as_slice()).unwrap_or_default();
-    conditions.iter().filter(|condition| condition.observed_generation >= generation).cloned().collect()
+    of_generation(conditions, generation)
 }
 
 /// References are equal if they mean the same: an absent namespace is the route's.

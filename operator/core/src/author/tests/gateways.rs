@@ -133,6 +133,76 @@ fn a_service_that_may_have_no_gateway_gets_no_route() {
 }
 
 #[test]
+fn nothing_is_allowed_while_the_profile_that_is_named_is_absent() {
+    let [_, class] = profile(&json!({}));
+    let grants = json!([{"to": "Service", "namespace": "app-b"}]);
+    let shared = json!([{"name": "edge", "ref": {"name": "edge"}}]);
+    let table = [
+        ("with a Gateway of its own and grants", json!({"grants": grants})),
+        ("on a shared Gateway", json!({"gateways": shared, "tls": null})),
+        ("on a shared Gateway, for all its names", json!({"gateways": shared, "tls": null, "hostnames": null})),
+        ("without a Gateway", json!({"gateways": null})),
+    ];
+    for (name, spec) in table {
+        let authored = authored(&world(&[service(&spec), class.clone()]));
+        assert_eq!(names(&authored), Vec::<String>::new(), "a service {name}");
+    }
+}
+
+#[test]
+fn what_another_controllers_class_takes_as_parameters_is_its_own_business() {
+    let class = |controller: &str| {
+        let reference = json!({"group": "", "kind": "ConfigMap", "name": "options"});
+        object(Kind::GatewayClass, "other", json!({"spec": {"controllerName": controller, "parametersRef": reference}}))
+    };
+    let gateways = json!([{"name": "public", "own": {"gatewayClassName": "other"}}]);
+    for (controller, expected) in [("istio.io/gateway-controller", 2), ("sluice.dev/gateway-controller", 0)] {
+        let authored = authored(&world(&[service(&json!({"gateways": gateways})), class(controller)]));
+        assert_eq!(authored.objects.len(), expected, "a class of {controller}");
+    }
+}
+
+#[test]
+fn a_hostname_that_reaches_into_a_claim_of_others_is_refused() {
+    let nobody = json!({"from": "None"});
+    let all = json!({"from": "All"});
+    let table = [
+        ("the name itself", "pay.example.com", true),
+        ("in capitals", "PAY.example.com", true),
+        ("a name below it", "eu.pay.example.com", true),
+        ("the wildcard below it", "*.pay.example.com", true),
+        ("a wildcard above it", "*.example.com", true),
+        ("a wildcard far above it", "*.com", true),
+        ("a sibling", "shop.example.com", false),
+        ("a wildcard beside it", "*.shop.example.com", false),
+        ("a name that only ends alike", "repay.example.com", false),
+        ("a name inside, claimed for all", "open.pay.example.com", false),
+        ("a wildcard inside, claimed for all", "*.open.pay.example.com", false),
+    ];
+    let [rails, class] = profile(&json!({"hostnames": [
+        {"suffix": "pay.example.com", "namespaces": nobody},
+        {"suffix": "open.pay.example.com", "namespaces": all},
+    ]}));
+    for (name, hostname, refused) in table {
+        let spec = json!({"hostnames": [hostname]});
+        let authored = authored(&world(&[service(&spec), rails.clone(), class.clone()]));
+        assert_eq!(authored.objects.is_empty(), refused, "{name}: {hostname}");
+    }
+}
+
+#[test]
+fn a_service_that_takes_every_name_of_a_listener_takes_none_that_others_claim() {
+    let shared = json!([{"name": "edge", "ref": {"name": "edge"}}]);
+    let spec = json!({"gateways": shared, "tls": null, "hostnames": null});
+    for (from, expected) in [("None", 0), ("All", 1)] {
+        let [rails, class] =
+            profile(&json!({"hostnames": [{"suffix": "pay.example.com", "namespaces": {"from": from}}]}));
+        let authored = authored(&world(&[service(&spec), rails, class]));
+        assert_eq!(authored.objects.len(), expected, "claimed for {from}");
+    }
+}
+
+#[test]
 fn the_longest_claim_decides_over_a_hostname() {
     let namespaces =
         |name: &str| json!({"from": "Selector", "selector": {"matchLabels": {"kubernetes.io/metadata.name": name}}});

@@ -173,13 +173,72 @@ fn guard_rails_name_the_rule_and_the_way_out() {
             "GrantNotAllowed",
             "remove spec.grants or ask the platform team",
         ),
-        (json!({}), claim, "Accepted", "HostnameNotAllowed", "grpc.example.com: example.com is claimed"),
+        (json!({}), claim.clone(), "Accepted", "HostnameNotAllowed", "grpc.example.com: example.com is claimed"),
         (json!({"gateways": null}), json!({}), "Accepted", "NoDefaultGateway", "add a gateway (own or ref)"),
+        (
+            json!({"gateways": [{"name": "edge", "ref": {"name": "edge"}}], "tls": null, "hostnames": null}),
+            claim.clone(),
+            "Accepted",
+            "HostnameNotAllowed",
+            "example.com is claimed for other namespaces by the platform's GatewayProfile: write hostnames",
+        ),
     ];
     for (spec, rails, kind, reason, words) in table {
         let [rails, class] = profile(&rails);
         assert_says(&world(&[service(&spec), rails, class]), kind, ("False", reason, words));
     }
+}
+
+#[test]
+fn nothing_is_said_of_a_secret_of_another_namespace_before_it_is_granted() {
+    let spec = json!({"tls": {"type": "Secret", "certificateRefs": [{"name": "web", "namespace": "certs"}]}});
+    let of_others = |kind: Kind, fields: Value| {
+        let mut value = object(kind, "web", fields);
+        value["metadata"]["namespace"] = "certs".into();
+        value
+    };
+    let from = |kind: &str| json!([{"group": "gateway.networking.k8s.io", "kind": kind, "namespace": "shop"}]);
+    let grant = |kind: &str| {
+        let to = json!([{"group": "", "kind": "Secret"}]);
+        of_others(Kind::ReferenceGrant, json!({"spec": {"from": from(kind), "to": to}}))
+    };
+    let secret = of_others(Kind::Secret, json!({"data": {}}));
+    let service = service(&spec);
+    let certificate = |objects: &[Value]| said(&of(&world(objects), &applied), "CertificateReady");
+    let without = certificate(&[service.clone()]);
+    assert_eq!(without.1, "RefNotPermitted");
+    assert!(without.2.contains("create in namespace certs a ReferenceGrant"), "{}", without.2);
+    assert_eq!(certificate(&[service.clone(), secret.clone()]), without, "whether it exists or not");
+    assert_eq!(certificate(&[service.clone(), secret.clone(), grant("ListenerSet")]), without, "granted to others");
+    assert_eq!(certificate(&[service.clone(), grant("Gateway")]).1, "SecretNotFound");
+    assert_eq!(certificate(&[service, secret, grant("Gateway")]).1, "Provided");
+}
+
+#[test]
+fn a_gateway_that_nobody_reaches_keeps_a_service_from_being_programmed() {
+    let table = [
+        (1, "AddressNotAssigned", "False", "AddressNotAssigned"),
+        (1, "AddressNotUsable", "False", "RefusedByGateway"),
+        (0, "AddressNotAssigned", "True", "Programmed"),
+    ];
+    for (generation, reason, truth, expected) in table {
+        let mut world = ready();
+        let mut condition = condition("Programmed", "False", reason, "no address");
+        condition["observedGeneration"] = generation.into();
+        observe(&mut world, &gateway(), &json!({"conditions": [condition]}));
+        let words = if truth == "True" { "every proxy" } else { "no address" };
+        assert_says(&world, "Programmed", (truth, expected, words));
+    }
+}
+
+#[test]
+fn a_profile_that_is_named_and_absent_is_said_to_be() {
+    let [_, class] = profile(&json!({}));
+    assert_says(
+        &world(&[service(&json!({})), class]),
+        "Generated",
+        ("False", "ProfileInvalid", "GatewayProfile rails does not exist: create it"),
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     status::listener::{Conflict, Refusal, Unresolved},
     translate::{AttachmentPolicy, certificate, grant},
     world::{
-        Parent, Reader,
+        Reader,
         gateway::{RouteKind, SecretRef},
     },
 };
@@ -115,17 +115,15 @@ impl Bench<'_, '_> {
             let (group, kind) = (reference.group.clone(), reference.kind.clone());
             return Err(Unresolved::CertificateKind { group, kind, name: reference.name.clone() });
         }
-        let (from, parent) = match &entry.parent {
-            Parent::Gateway(key) => (Kind::Gateway, key),
-            Parent::ListenerSet(key) => (Kind::ListenerSet, key),
-        };
-        let namespace = reference.namespace.clone().unwrap_or_else(|| parent.namespace.clone());
+        let parent = entry.parent.reference();
+        let (from, own) = (parent.kind, &parent.key.namespace);
+        let namespace = reference.namespace.clone().unwrap_or_else(|| own.clone());
         let secret = NsName { namespace, name: reference.name.clone() };
         let target = Ref::new(Kind::Secret, secret.clone());
-        if grant::permits(from, &parent.namespace, &target, self.read) {
+        if grant::permits(from, own, &target, self.read) {
             Ok(secret)
         } else {
-            let remedy = grant::remedy(from, &parent.namespace, &target);
+            let remedy = grant::remedy(from, own, &target);
             Err(Unresolved::NotPermitted { secret, remedy })
         }
     }

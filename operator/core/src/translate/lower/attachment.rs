@@ -10,12 +10,11 @@
 
 use crate::{
     hostname::Hostname,
-    key::{Kind, NsName, Ref},
+    key::{Kind, Ref},
     status::route::Problem,
-    translate::{Attachment, Binding, ListenerId, Offer, Surface, grant},
+    translate::{Attachment, Binding, ListenerId, Offer, Surface, attach, grant},
     world::{
         Parent, Reader,
-        backend::Namespace,
         route::{ParentRef, Route},
     },
 };
@@ -81,26 +80,14 @@ impl Candidate<'_> {
     fn admit_namespace(&self, offer: &Offer, parent: &Parent) -> Result<(), Problem> {
         let namespace = &self.reference.key.namespace;
         let from = offer.namespaces.from.clone().unwrap_or_else(|| "Same".into());
-        let admitted = match &*from {
-            "All" => true,
-            "Same" => *namespace == parent_key(parent).namespace,
-            "Selector" => self.is_selected(offer),
-            _ => false,
-        };
+        let admitted = attach::admits(&offer.namespaces, &parent.key().namespace, namespace, self.read);
         let refusal =
             || Problem::NamespaceNotAllowed { namespace: namespace.clone(), listener: offer.section.clone(), from };
         admitted.then_some(()).ok_or_else(refusal)
     }
 
-    /// A namespace that is not known has no labels; an absent selector selects nothing.
-    fn is_selected(&self, offer: &Offer) -> bool {
-        let namespace = self.read.get::<Namespace>(&NsName::cluster(self.reference.key.namespace.clone()));
-        let selector = offer.namespaces.selector.as_ref();
-        selector.zip(namespace).is_some_and(|(selector, namespace)| selector.matches(&namespace.metadata.labels))
-    }
-
     fn admit_by_grant(&self, parent: &Parent, surface: &Surface) -> Result<(), Problem> {
-        let target = parent_reference(parent);
+        let target = parent.reference();
         let (kind, namespace) = (self.reference.kind, &self.reference.key.namespace);
         if !surface.policy.grant_for_attachment || grant::permits(kind, namespace, &target, self.read) {
             return Ok(());
@@ -149,19 +136,6 @@ fn no_listener(parent_ref: &ParentRef, parent: &Parent, surface: &Surface) -> Pr
 
 fn listener(surface: &Surface, parent: &Parent, offer: &Offer) -> ListenerId {
     ListenerId { gateway: surface.gateway.clone(), parent: parent.clone(), section: offer.section.clone() }
-}
-
-fn parent_key(parent: &Parent) -> &NsName {
-    match parent {
-        Parent::Gateway(key) | Parent::ListenerSet(key) => key,
-    }
-}
-
-fn parent_reference(parent: &Parent) -> Ref {
-    match parent {
-        Parent::Gateway(key) => Ref::new(Kind::Gateway, key.clone()),
-        Parent::ListenerSet(key) => Ref::new(Kind::ListenerSet, key.clone()),
-    }
 }
 
 /// The refusal that was the last to be checked for; the first of equals.

@@ -437,7 +437,7 @@ fn a_selector_reads_the_labels_of_the_namespace() {
     let namespaces = Namespaces { from: Some("Selector".into()), selector: Some(selector) };
     fixture.offering(vec![Offer { namespaces, ..offer("https", "HTTPS", &[Kind::GrpcRoute]) }]);
     let refused = fixture.lower_from("other", Kind::GrpcRoute, json!({}));
-    assert_eq!(refusal(&refused).0, "NotAllowedByListeners", "an unknown namespace has no labels");
+    assert_eq!(refusal(&refused).0, "NotAllowedByListeners", "an unknown namespace has no label but its name");
     fixture.put(Kind::Namespace, json!({"metadata": {"name": "other", "labels": {"team": "a"}}}));
     assert_eq!(fixture.lower_from("other", Kind::GrpcRoute, json!({})).attachments[0].refusal, None);
 }
