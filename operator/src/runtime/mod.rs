@@ -3,7 +3,7 @@
 //! inputs from everywhere → [`Intake`] → one engine, stepped by one task → [`Carry`]
 //!
 //! **Invariant:** one task owns the engine; everybody else sends inputs and reads what is published.
-//! **Invariant:** no queue drops or grows without bound: who sends waits.
+//! **Invariant:** no queue drops or grows without bound: who sends waits, and a full [`Intake`] is stepped at once.
 //!
 //! Must not know: where inputs come from, and what a deed is.
 
