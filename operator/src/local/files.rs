@@ -81,7 +81,9 @@ impl Found {
         if self.visited.insert(directory.canonicalize()?) {
             let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
             let children: BTreeSet<_> = entries.collect::<io::Result<_>>()?;
-            children.iter().for_each(|child| self.add(child, Named::ByDirectory));
+            for child in &children {
+                self.add(child, Named::ByDirectory);
+            }
         }
         Ok(())
     }
