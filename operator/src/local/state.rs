@@ -10,13 +10,17 @@
 use anyhow::{Context as _, bail};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    ffi::OsStr,
     fs::{self, File, TryLockError},
-    hash::{DefaultHasher, Hash, Hasher},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
+use twox_hash::XxHash3_128;
 
 /// A directory of our own, until the last clone of this is dropped.
 #[derive(Clone, Debug)]
@@ -48,11 +52,8 @@ impl Directory {
     pub(crate) fn default_for(paths: &[PathBuf]) -> PathBuf {
         let base = std::env::var_os("XDG_STATE_HOME").filter(|base| !base.is_empty()).map(PathBuf::from);
         let home = || std::env::home_dir().unwrap_or_else(std::env::temp_dir).join(".local/state");
-        let mut hasher = DefaultHasher::new();
-        for path in paths {
-            path.canonicalize().unwrap_or_else(|_| path.clone()).hash(&mut hasher);
-        }
-        base.unwrap_or_else(home).join("sluice").join(format!("{:016x}", hasher.finish()))
+        let real: Vec<_> = paths.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
+        base.unwrap_or_else(home).join("sluice").join(name_for(&real))
     }
 
     /// The path of a file in it.
@@ -79,6 +80,12 @@ impl Directory {
     }
 }
 
+/// XXH3 of the paths, separated by what no path contains: the same for every build, or an update would lose what is remembered.
+fn name_for(paths: &[PathBuf]) -> String {
+    let bytes: Vec<_> = paths.iter().map(|path| path.as_os_str()).map(OsStr::as_bytes).collect();
+    format!("{:032x}", XxHash3_128::oneshot(&bytes.join(&0)))
+}
+
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A file left behind by a crash keeps its mode: start anew.
     let _ = fs::remove_file(path);
@@ -91,6 +98,13 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn the_name_for_paths_is_the_same_for_every_build() {
+        let name = |paths: &[&str]| name_for(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(name(&["/a/b", "/c"]), "1f9a698e69cc869ae2ed1caea78cede7");
+        assert_ne!(name(&["/a/b", "/c"]), name(&["/a/b/c"]));
+    }
 
     #[test]
     fn a_directory_has_one_holder_until_the_last_clone_is_gone() {
