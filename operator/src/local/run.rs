@@ -84,8 +84,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let pages = bind_admin(options.admin).await?;
 
     let (stop, end) = (CancellationToken::new(), CancellationToken::new());
-    let launch = Launch { binary, source: ads.local_addr()?, state: state.clone(), drain: options.drain };
     let shell = Shell::new(state, &options);
+    let launch = Launch {
+        binary,
+        source: ads.local_addr()?,
+        state: shell.state.clone(),
+        drain: options.drain,
+        snapshots: shell.snapshots.clone(),
+    };
     let (issued, recalled) = operate::recall(&shell.state);
     let operator = shell.operator(launch, issued, stop.clone());
     let (inputs, queue) = mpsc::channel(QUEUE);
@@ -263,6 +269,7 @@ impl Manifests {
         watch: Watch,
         stop: CancellationToken,
     ) {
+        // No proxy is expected from an earlier run: each Envoy is our child, and starts anew with us.
         let mut batch = vec![Input::Leader(true)];
         batch.extend(recalled);
         loop {

@@ -33,7 +33,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { controller: "sluice.dev/gateway-controller".into() }
+        Self { controller: sluice_api::CONTROLLER_NAME.into() }
     }
 }
 
