@@ -212,7 +212,7 @@ impl Sluice {
     pub fn ads(&self, gateway: &str) -> Result<SocketAddr> {
         let states = self.home.path().join("state/sluice");
         let state = fs::read_dir(states)?.next().context("no state directory")??.path();
-        let bootstrap: Value = serde_json::from_slice(&fs::read(state.join(format!("envoy-default-{gateway}.json")))?)?;
+        let bootstrap: Value = serde_json::from_slice(&fs::read(state.join(format!("envoy-default_{gateway}.json")))?)?;
         let endpoint =
             "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
         let socket = bootstrap.pointer(endpoint).context("no address in the bootstrap")?;

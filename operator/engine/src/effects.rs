@@ -80,8 +80,9 @@ pub struct Effects {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "fields are named after what they hold")]
 pub enum Apply {
-    /// Server-side apply, without force unless the object is ours.
-    Put { service: NsName, reference: Ref, value: Value },
+    /// Server-side apply, without force unless the object is ours. `generation` is what an API server that saw every write of this
+    /// process would number it: for those who run without one.
+    Put { service: NsName, reference: Ref, value: Value, generation: i64 },
     /// The object is no longer wanted.
     Remove { service: NsName, reference: Ref },
 }

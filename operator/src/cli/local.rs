@@ -54,7 +54,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let screen = Screen::new();
-    telemetry::start(&args.log, screen.clone());
+    telemetry::start(&args.log, screen.clone())?;
     let options = Options {
         paths: args.paths,
         envoy: args.envoy,

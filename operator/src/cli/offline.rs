@@ -14,15 +14,13 @@ use crate::{
 use chrono::Utc;
 use serde_json::Value;
 use sluice_core::{
-    key::{Kind, NsName, Ref},
-    world::{
-        Change,
-        gateway::{Gateway, ListenerSet},
-    },
+    key::{Kind, Ref},
+    world::Change,
 };
 use sluice_engine::{Apply, Effects, Engine, Input, Settings};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
+    iter,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
@@ -156,18 +154,11 @@ fn made(effects: &Effects, engine: &Engine) -> Vec<Input> {
 }
 
 fn binds(engine: &Engine) -> Vec<Input> {
-    let world = &engine.state().world;
-    let own = world.all::<Gateway>().values().flat_map(|gateway| {
-        gateway.spec.listeners.iter().map(|listener| (gateway.metadata.key.clone(), listener.port))
-    });
-    let sets = world.all::<ListenerSet>().values().filter_map(|set| Some((set.gateway()?, set)));
-    let added =
-        sets.flat_map(|(gateway, set)| set.spec.listeners.iter().map(move |listener| (gateway.clone(), listener.port)));
-    let slots: BTreeSet<(NsName, u16)> = own.chain(added).collect();
+    let slots = engine.ports().into_iter().flat_map(|(gateway, ports)| iter::repeat(gateway).zip(ports));
     let bind = |(gateway, port)| {
         Input::Change(Change::Bind(gateway, port, Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))))
     };
-    slots.into_iter().map(bind).collect()
+    slots.map(bind).collect()
 }
 
 /// The document that counts for each object: the first.

@@ -142,7 +142,8 @@ struct Files {
 
 impl Files {
     fn new(state: &Directory, gateway: &NsName) -> Self {
-        let stem = format!("envoy-{}-{}", gateway.namespace, gateway.name);
+        // Neither part has a `_`, so that no two Gateways share a stem.
+        let stem = format!("envoy-{}_{}", gateway.namespace, gateway.name);
         let bootstrap_name = format!("{stem}.json");
         Self { bootstrap: state.path(&bootstrap_name), admin: state.path(&format!("{stem}.admin")), bootstrap_name }
     }

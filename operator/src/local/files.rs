@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** no update is lost: an event, whatever it says, means that everything is read again, and one that comes while
 //! reading leaves a wake-up behind.
+//! **Invariant:** what cannot be looked at is named, be it a file or a directory: nothing is missing in silence.
 //!
 //! It must not know what the files mean.
 
@@ -28,14 +29,12 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads all manifests under the paths, in order of path. A path that the user named is read whatever it is called.
 pub(crate) fn read(paths: &[PathBuf]) -> Vec<Source> {
-    let mut files = BTreeSet::new();
-    let mut sources = Vec::new();
+    let mut found = Found::default();
     for path in paths {
-        if let Err(error) = collect(path, &mut files, Named::ByUser) {
-            sources.push(Source { file: display(path), text: Err(words(&error)) });
-        }
+        found.add(path, Named::ByUser);
     }
-    sources.extend(files.iter().map(|file| Source { file: display(file), text: text(file) }));
+    let mut sources = found.unreadable;
+    sources.extend(found.files.iter().map(|file| Source { file: display(file), text: text(file) }));
     sources
 }
 
@@ -45,19 +44,49 @@ enum Named {
     ByDirectory,
 }
 
-fn collect(path: &Path, files: &mut BTreeSet<PathBuf>, named: Named) -> io::Result<()> {
-    if named == Named::ByDirectory && is_hidden(path) {
-        return Ok(());
-    }
-    if fs::metadata(path)?.is_dir() {
-        for entry in fs::read_dir(path)? {
-            // A file that goes away while we look is as good as never there.
-            let _ = collect(&entry?.path(), files, Named::ByDirectory);
+/// What is below the paths.
+#[derive(Default)]
+struct Found {
+    files: BTreeSet<PathBuf>,
+    /// Files and directories that cannot be looked at: what they hold is not known, which is not the same as nothing.
+    unreadable: Vec<Source>,
+    /// By their real names, since links make circles.
+    visited: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    fn add(&mut self, path: &Path, named: Named) {
+        let Err(error) = self.look(path, named) else { return };
+        // A file that goes away while we look is as good as never there.
+        if named == Named::ByUser || error.kind() != io::ErrorKind::NotFound {
+            self.unreadable.push(Source { file: display(path), text: Err(words(&error)) });
         }
-    } else if named == Named::ByUser || is_manifest(path) {
-        files.insert(path.to_owned());
     }
-    Ok(())
+
+    fn look(&mut self, path: &Path, named: Named) -> io::Result<()> {
+        if named == Named::ByDirectory && is_hidden(path) {
+            return Ok(());
+        }
+        if fs::metadata(path)?.is_dir() {
+            return self.enter(path);
+        }
+        if named == Named::ByUser || is_manifest(path) {
+            self.files.insert(path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// In order of names, so that of several links to a directory it is always the same one that counts.
+    fn enter(&mut self, directory: &Path) -> io::Result<()> {
+        if self.visited.insert(directory.canonicalize()?) {
+            let entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path()));
+            let children: BTreeSet<_> = entries.collect::<io::Result<_>>()?;
+            for child in &children {
+                self.add(child, Named::ByDirectory);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn is_hidden(path: &Path) -> bool {
@@ -142,6 +171,19 @@ mod tests {
         assert_eq!(names(&sources), ["a.json", "b.yaml", "d.txt", "e.yml"]);
         let missing = read(&[directory.path().join("none")]);
         assert!(missing[0].text.as_ref().unwrap_err().contains("cannot be read"));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_named_and_a_circle_of_links_is_walked_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, directory.path().join(name)).unwrap();
+        fs::write(directory.path().join("a.yaml"), "a").unwrap();
+        link(directory.path(), "circle");
+        link(Path::new("knot"), "knot");
+        link(Path::new("nowhere"), "dangling.yaml");
+        let sources = read(&[directory.path().to_owned()]);
+        assert_eq!(names(&sources), ["knot", "a.yaml"]);
+        assert!(sources[0].text.as_ref().unwrap_err().contains("cannot be read"), "{sources:?}");
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@
 use super::{
     board::{Board, Served},
     envoy::{self, Launch},
-    ports::{Outcome, Ports, Slot},
+    ports::{Outcome, Ports},
     screen::Screen,
     state::Directory as StateDirectory,
 };
@@ -23,16 +23,15 @@ use serde_json::Value;
 use sluice_core::{
     author::Issue,
     key::{Kind, NsName, Ref},
-    world::{
-        Change, Object, World,
-        gateway::{Gateway, GatewayClass, ListenerSet},
-    },
+    world::{Change, Object},
 };
 use sluice_engine::{Apply, Effects, Engine, Event, Input, Memory};
 use sluice_xds::{ResourceType, Snapshot};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -118,7 +117,7 @@ impl Carry for Operator {
             self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone(), snapshot.clone());
         }
         let mut next: Vec<_> = effects.issues.iter().filter_map(|issue| self.issue(issue, engine)).collect();
-        self.show(effects, &engine.state().world);
+        self.show(effects);
         next.extend(self.settle_ports(engine));
         self.settle_children();
         self.count(engine);
@@ -151,7 +150,8 @@ fn tell(gateway: &NsName, port: u16, outcome: &Outcome) {
 }
 
 impl Operator {
-    /// Makes a certificate; what cannot be made yet is asked for again.
+    /// Makes a certificate. What cannot be made is said, and asked for again only once its Secret or what is wished of it moves:
+    /// the same CA with the same names would fail the same way.
     fn issue(&mut self, issue: &Issue, engine: &Engine) -> Option<Input> {
         let made = certificates::made(issue, &engine.state().world);
         let (value, object) = made.map_err(|error| tracing::error!("Secret {}: {error:#}", issue.secret)).ok()?;
@@ -180,12 +180,12 @@ impl Operator {
         }
     }
 
-    fn show(&mut self, effects: Effects, world: &World) {
+    fn show(&mut self, effects: Effects) {
         on(&self.board, |board| {
             for apply in effects.applies {
                 let reference = apply.reference().clone();
                 let value = match apply {
-                    Apply::Put { value, .. } => Some(with_generation(value, &reference, world)),
+                    Apply::Put { value, generation, .. } => Some(with_generation(value, generation)),
                     Apply::Remove { .. } => None,
                 };
                 board.set_generated(&reference, value);
@@ -209,9 +209,10 @@ impl Operator {
         }
     }
 
-    /// Costs O(Gateways + ListenerSets) a step: they are few on one machine.
+    /// Costs O(listeners) a step: they are few on one machine.
     fn settle_ports(&mut self, engine: &Engine) -> Vec<Input> {
-        let outcomes = self.ports.settle(&wanted(engine));
+        let slots = engine.ports().into_iter().flat_map(|(gateway, ports)| iter::repeat(gateway).zip(ports));
+        let outcomes = self.ports.settle(&slots.collect(), Instant::now());
         let mut gateways = BTreeSet::new();
         let mut inputs = Vec::new();
         for ((gateway, port), outcome) in outcomes {
@@ -281,39 +282,11 @@ impl Operator {
 }
 
 /// What is applied has no generation; what an API server answers has.
-fn with_generation(mut value: Value, object: &Ref, world: &World) -> Value {
-    let key = &object.key;
-    let generation = match object.kind {
-        Kind::Gateway => world.all::<Gateway>().get(key).map(|gateway| gateway.metadata.generation),
-        Kind::ListenerSet => world.all::<ListenerSet>().get(key).map(|set| set.metadata.generation),
-        _ => world.routes().get(object).map(|route| route.metadata.generation),
-    };
-    if let (Some(generation), Some(metadata)) = (generation, value.get_mut("metadata").and_then(Value::as_object_mut)) {
+fn with_generation(mut value: Value, generation: i64) -> Value {
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert("generation".to_owned(), generation.into());
     }
     value
-}
-
-/// The ports that Gateways of our classes listen on, through their own listeners and those of ListenerSets.
-fn wanted(engine: &Engine) -> BTreeSet<Slot> {
-    let world = &engine.state().world;
-    let is_ours = |class: &str| {
-        let class = world.all::<GatewayClass>().get(&NsName::cluster(class));
-        class.is_some_and(|class| class.spec.controller_name == world.settings.controller)
-    };
-    let gateways = world.all::<Gateway>();
-    let ours: BTreeSet<_> =
-        gateways.iter().filter(|(_, gateway)| is_ours(&gateway.spec.gateway_class_name)).map(|(key, _)| key).collect();
-    let own = ours.iter().filter_map(|key| gateways.get(*key)).flat_map(|gateway| {
-        gateway.spec.listeners.iter().map(|listener| (gateway.metadata.key.clone(), listener.port))
-    });
-    let sets = world
-        .all::<ListenerSet>()
-        .values()
-        .filter_map(|set| Some((set.gateway().filter(|key| ours.contains(key))?, set)));
-    let added =
-        sets.flat_map(|(gateway, set)| set.spec.listeners.iter().map(move |listener| (gateway.clone(), listener.port)));
-    own.chain(added).collect()
 }
 
 /// What `/config` shows: every resource of every Gateway, secrets hidden.

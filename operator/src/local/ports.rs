@@ -3,6 +3,7 @@
 //! (Gateway, port of a listener) → an address to bind
 //!
 //! **Invariant:** a listener keeps its address as long as it exists.
+//! **Invariant:** a listener that found no free port is tried again after [`RETRY`], and said once.
 //!
 //! It must not know who binds: a port is tried and given back, so another process may still take it first.
 
@@ -12,12 +13,16 @@ use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener},
     str::FromStr,
+    time::{Duration, Instant},
 };
 
 /// What is added to a port that only root may bind: 443 becomes 8443.
 const UNPRIVILEGED: u16 = 8000;
 /// How many ports are tried after a busy one.
 const ATTEMPTS: u16 = 200;
+
+/// How long a listener that found no free port is left alone: each try costs [`ATTEMPTS`] sockets.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// A listener's port of a Gateway.
 pub(crate) type Slot = (NsName, u16);
@@ -61,13 +66,15 @@ pub(crate) struct Ports {
     address: IpAddr,
     mapped: BTreeMap<u16, u16>,
     bound: BTreeMap<Slot, SocketAddr>,
+    /// When each that found no free port was last tried.
+    failed: BTreeMap<Slot, Instant>,
 }
 
 impl Ports {
     /// Ports of one address.
     pub(crate) fn new(address: IpAddr, mappings: &[Mapping]) -> Self {
         let mapped = mappings.iter().map(|mapping| (mapping.from, mapping.to)).collect();
-        Self { address, mapped, bound: BTreeMap::new() }
+        Self { address, mapped, bound: BTreeMap::new(), failed: BTreeMap::new() }
     }
 
     /// What is bound, by Gateway and listener's port.
@@ -76,16 +83,27 @@ impl Ports {
     }
 
     /// Makes exactly the wanted slots bound, and says what changed.
-    pub(crate) fn settle(&mut self, wanted: &BTreeSet<Slot>) -> Vec<(Slot, Outcome)> {
+    pub(crate) fn settle(&mut self, wanted: &BTreeSet<Slot>, now: Instant) -> Vec<(Slot, Outcome)> {
         let gone: Vec<_> = self.bound.keys().filter(|slot| !wanted.contains(*slot)).cloned().collect();
         let mut outcomes: Vec<_> = gone.into_iter().map(|slot| (slot, Outcome::Released)).collect();
         self.bound.retain(|slot, _| wanted.contains(slot));
+        self.failed.retain(|slot, _| wanted.contains(slot));
         for slot in wanted {
-            if !self.bound.contains_key(slot) {
-                outcomes.push((slot.clone(), self.bind(slot)));
+            if !self.bound.contains_key(slot) && self.failed.get(slot).is_none_or(|tried| now >= *tried + RETRY) {
+                outcomes.extend(self.attempt(slot, now).map(|outcome| (slot.clone(), outcome)));
             }
         }
         outcomes
+    }
+
+    /// Nothing if it failed as it did before.
+    fn attempt(&mut self, slot: &Slot, now: Instant) -> Option<Outcome> {
+        let outcome = self.bind(slot);
+        let before = match outcome {
+            Outcome::Failed(_) => self.failed.insert(slot.clone(), now),
+            _ => self.failed.remove(slot).and(None),
+        };
+        before.is_none().then_some(outcome)
     }
 
     fn bind(&mut self, slot: &Slot) -> Outcome {
@@ -133,7 +151,8 @@ mod tests {
         let mapping = format!("443={wanted}").parse().unwrap();
         let mut ports = Ports::new(Ipv4Addr::LOCALHOST.into(), &[mapping]);
         let both = BTreeSet::from([slot("a", 443), slot("b", 443)]);
-        let outcomes = ports.settle(&both);
+        let now = Instant::now();
+        let outcomes = ports.settle(&both, now);
         let bound: BTreeSet<_> = outcomes
             .iter()
             .map(|(_, outcome)| match outcome {
@@ -145,8 +164,23 @@ mod tests {
             })
             .collect();
         assert!(bound.len() == 2 && !bound.contains(&wanted), "{bound:?}");
-        assert_eq!(ports.settle(&both), []);
-        assert_eq!(ports.settle(&BTreeSet::from([slot("a", 443)])), [(slot("b", 443), Outcome::Released)]);
+        assert_eq!(ports.settle(&both, now), []);
+        assert_eq!(ports.settle(&BTreeSet::from([slot("a", 443)]), now), [(slot("b", 443), Outcome::Released)]);
+    }
+
+    #[test]
+    fn a_listener_without_a_free_port_is_said_once_and_tried_again_later() {
+        // The last port there is, so that no other can stand in for it.
+        let busy = TcpListener::bind((Ipv4Addr::LOCALHOST, u16::MAX)).unwrap();
+        let mut ports = Ports::new(Ipv4Addr::LOCALHOST.into(), &["443=65535".parse().unwrap()]);
+        let (wanted, now) = (BTreeSet::from([slot("a", 443)]), Instant::now());
+        let first = ports.settle(&wanted, now);
+        assert!(matches!(first.as_slice(), [(_, Outcome::Failed(reason))] if reason.contains("--port-map 443=")));
+        assert_eq!(ports.settle(&wanted, now + RETRY), []);
+        drop(busy);
+        assert_eq!(ports.settle(&wanted, now + RETRY), []);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::MAX));
+        assert_eq!(ports.settle(&wanted, now + 2 * RETRY), [(slot("a", 443), Outcome::Bound(address, None))]);
     }
 
     #[test]

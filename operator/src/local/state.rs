@@ -2,44 +2,63 @@
 //!
 //! values → JSON files, readable by the user alone
 //!
+//! **Invariant:** a directory has one process at a time: two would end each other's proxies and mix up each other's files.
 //! **Invariant:** a file is there whole or not at all, and nobody but its owner can read it: some hold keys.
 //!
 //! It must not know what is remembered.
 
+use anyhow::{Context as _, bail};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    fs,
-    hash::{DefaultHasher, Hash, Hasher},
+    ffi::OsStr,
+    fs::{self, File, TryLockError},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
+    sync::Arc,
 };
+use twox_hash::XxHash3_128;
 
-/// A directory of our own.
+/// A directory of our own, until the last clone of this is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Directory(PathBuf);
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// Held, never read. The kernel lets go of it however the process ends.
+    _lock: Arc<File>,
+}
 
 impl Directory {
     /// Opens a directory, making it if it is not there.
-    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When it cannot be made or written to, or when another process has it.
+    pub(crate) fn open(path: PathBuf) -> anyhow::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
-        Ok(Self(path))
+        let lock = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path.join("lock"));
+        let lock = lock.context("its lock")?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: Arc::new(lock) }),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another sluice local uses this state directory: end it, or choose another by --state")
+            }
+            Err(TryLockError::Error(error)) => Err(error).context("its lock"),
+        }
     }
 
     /// The place for the manifests at `paths`: below `$XDG_STATE_HOME`, else below `~/.local/state`.
     pub(crate) fn default_for(paths: &[PathBuf]) -> PathBuf {
         let base = std::env::var_os("XDG_STATE_HOME").filter(|base| !base.is_empty()).map(PathBuf::from);
         let home = || std::env::home_dir().unwrap_or_else(std::env::temp_dir).join(".local/state");
-        let mut hasher = DefaultHasher::new();
-        for path in paths {
-            path.canonicalize().unwrap_or_else(|_| path.clone()).hash(&mut hasher);
-        }
-        base.unwrap_or_else(home).join("sluice").join(format!("{:016x}", hasher.finish()))
+        let real: Vec<_> = paths.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
+        base.unwrap_or_else(home).join("sluice").join(name_for(&real))
     }
 
     /// The path of a file in it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
     /// Reads what was kept under a name; nothing if it is not there or no longer makes sense, which costs what a first start does.
@@ -61,6 +80,12 @@ impl Directory {
     }
 }
 
+/// XXH3 of the paths, separated by what no path contains: the same for every build, or an update would lose what is remembered.
+fn name_for(paths: &[PathBuf]) -> String {
+    let bytes: Vec<_> = paths.iter().map(|path| path.as_os_str()).map(OsStr::as_bytes).collect();
+    format!("{:032x}", XxHash3_128::oneshot(&bytes.join(&0)))
+}
+
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A file left behind by a crash keeps its mode: start anew.
     let _ = fs::remove_file(path);
@@ -73,6 +98,25 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn the_name_for_paths_is_the_same_for_every_build() {
+        let name = |paths: &[&str]| name_for(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(name(&["/a/b", "/c"]), "1f9a698e69cc869ae2ed1caea78cede7");
+        assert_ne!(name(&["/a/b", "/c"]), name(&["/a/b/c"]));
+    }
+
+    #[test]
+    fn a_directory_has_one_holder_until_the_last_clone_is_gone() {
+        let temporary = tempfile::tempdir().unwrap();
+        let open = || Directory::open(temporary.path().to_owned());
+        let first = open().unwrap();
+        let clone = first.clone();
+        drop(first);
+        assert!(open().unwrap_err().to_string().contains("choose another by --state"));
+        drop(clone);
+        open().unwrap();
+    }
 
     #[test]
     fn what_is_saved_is_loaded_and_private() {

@@ -3,7 +3,7 @@
 //! texts of files → [`Change`]s against the reading before, and findings
 //!
 //! **Invariant:** the last good version of an object stays until a good one replaces it or its document is gone from a file
-//! that can be read.
+//! that can be read; an unreadable directory is an unreadable file as far as everything below it goes.
 //! **Invariant:** the same texts and identities give the same objects; a reading that changes nothing gives no changes.
 //!
 //! It must not know how files are found or watched, nor what becomes of changes.
@@ -23,13 +23,14 @@ use sluice_core::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
 };
 
-/// A file as it was found.
+/// A file as it was found, or a directory that could not be looked into.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Source {
-    /// As the user named it.
+    /// As the user named it, or below what the user named.
     pub(crate) file: Arc<str>,
     /// Its text, or why it could not be read.
     pub(crate) text: Result<String, String>,
@@ -103,7 +104,7 @@ impl Store {
             }
         }
         for (reference, kept) in std::mem::take(&mut self.written) {
-            if doubtful.contains(&kept.place.file) {
+            if is_within(&kept.place.file, &doubtful) {
                 written.entry(reference).or_insert(kept);
             }
         }
@@ -114,7 +115,7 @@ impl Store {
         Update { changes: self.replace(&mut findings), findings }
     }
 
-    /// The documents in the order of files, and the files whose objects may be missing from them.
+    /// The documents in the order of files, and the files and directories whose objects may be missing from them.
     fn parse(&mut self, sources: &[Source], findings: &mut Vec<Finding>) -> (Vec<Document>, BTreeSet<Arc<str>>) {
         let mut doubtful = BTreeSet::new();
         let mut documents = Vec::new();
@@ -210,6 +211,11 @@ impl Store {
         }
         all
     }
+}
+
+/// Whether a file is one of these, or below one that is a directory. O(depth of the path) look-ups.
+fn is_within(file: &str, sources: &BTreeSet<Arc<str>>) -> bool {
+    Path::new(file).ancestors().filter_map(Path::to_str).any(|place| sources.contains(place))
 }
 
 /// The document that speaks for each object: the first.

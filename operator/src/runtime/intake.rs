@@ -3,10 +3,12 @@
 //! [`Input`]s and the time → batches
 //!
 //! **Invariant:** endpoints, acknowledgements and the clock never wait for anything.
-//! **Invariant:** an input waits 250 ms at most.
+//! **Invariant:** an input waits 250 ms at most, and [`FULL`] of them do not wait at all: what waits is bounded by that and what
+//! is received at once, since nothing is received during a step.
 //!
 //! Must not know: what a step does or costs.
 
+use super::QUEUE;
 use sluice_core::{key::Kind, world::Change};
 use sluice_engine::Input;
 use std::time::Duration;
@@ -16,6 +18,9 @@ use tokio::time::Instant;
 const SHORTEST: Duration = Duration::from_millis(10);
 /// The longest.
 const LONGEST: Duration = Duration::from_millis(250);
+
+/// So many waiting inputs are a batch, however soon after the one before.
+const FULL: usize = QUEUE;
 
 /// Inputs that were not stepped yet.
 #[derive(Debug)]
@@ -43,19 +48,24 @@ impl Intake {
     pub(super) fn due(&self) -> Option<Instant> {
         match (self.urgent.is_empty(), self.waiting.is_empty()) {
             (true, true) => None,
-            (true, false) => Some(self.last.map_or_else(Instant::now, |last| last + self.window)),
-            (false, _) => Some(self.last.unwrap_or_else(Instant::now)),
+            (true, false) if !self.is_full() => Some(self.last.map_or_else(Instant::now, |last| last + self.window)),
+            _ => Some(self.last.unwrap_or_else(Instant::now)),
         }
     }
 
     /// What is to be stepped now.
     pub(super) fn drain(&mut self, now: Instant) -> Vec<Input> {
         let mut batch = std::mem::take(&mut self.urgent);
-        if !self.waiting.is_empty() && self.last.is_none_or(|last| last + self.window <= now) {
+        let is_due = self.is_full() || self.last.is_none_or(|last| last + self.window <= now);
+        if !self.waiting.is_empty() && is_due {
             batch.append(&mut self.waiting);
             self.adapt(now);
         }
         batch
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= FULL
     }
 
     /// A batch soon after the one before means busy times: the next one waits longer.
@@ -112,6 +122,19 @@ mod tests {
         assert_eq!(intake.drain(at + ms(1_000)).len(), 1, "a rest makes it idle again");
         intake.push(edit());
         assert_eq!(intake.due(), Some(at + ms(1_010)));
+    }
+
+    #[test]
+    fn a_full_intake_waits_for_nothing() {
+        let start = Instant::now();
+        let mut intake = Intake::default();
+        intake.push(edit());
+        intake.drain(start);
+        (1..FULL).for_each(|_| intake.push(edit()));
+        assert_eq!((intake.due(), intake.drain(start).len()), (Some(start + ms(10)), 0));
+        intake.push(edit());
+        assert!(intake.due().unwrap() <= start);
+        assert_eq!((intake.drain(start).len(), intake.due()), (FULL, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! inputs from everywhere → [`Intake`] → one engine, stepped by one task → [`Carry`]
 //!
 //! **Invariant:** one task owns the engine; everybody else sends inputs and reads what is published.
-//! **Invariant:** no queue drops or grows without bound: who sends waits.
+//! **Invariant:** no queue drops or grows without bound: who sends waits, and a full [`Intake`] is stepped at once.
 //!
 //! Must not know: where inputs come from, and what a deed is.
 
@@ -80,8 +80,7 @@ impl<C: Carry> Runtime<C> {
     }
 
     fn alarm(&self) -> Instant {
-        let wake = self.wake.and_then(|wake| (wake - Utc::now()).to_std().ok());
-        Instant::now() + wake.map_or(TICK, |wake| wake.min(TICK))
+        Instant::now() + until(self.wake, Utc::now())
     }
 
     fn step(&mut self, mut inputs: Vec<Input>) {
@@ -101,6 +100,11 @@ impl<C: Carry> Runtime<C> {
             self.intake.push(input);
         }
     }
+}
+
+/// How long to wait for a wake-up: not at all if its time has passed.
+fn until(wake: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
+    wake.map_or(TICK, |wake| (wake - now).to_std().unwrap_or_default().min(TICK))
 }
 
 /// One line a step.
@@ -132,6 +136,22 @@ pub(crate) fn proxy_event(
         News::Session(sluice_xds::Event::Stalled { ids }) => {
             let ids = ids.into_iter().filter_map(|id| version_of(&id).map(|version| (id, version))).collect();
             ProxyEvent::Stalled { gateway, proxy, ids }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn a_wake_up_is_waited_for_until_its_time_and_a_minute_at_most() {
+        let now = DateTime::UNIX_EPOCH;
+        let cases = [(None, 60), (Some(-5), 0), (Some(0), 0), (Some(7), 7), (Some(3_600), 60)];
+        for (wake, seconds) in cases {
+            let wake = wake.map(|offset| now + TimeDelta::seconds(offset));
+            assert_eq!(until(wake, now), Duration::from_secs(seconds), "{wake:?}");
         }
     }
 }

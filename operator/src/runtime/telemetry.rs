@@ -2,16 +2,23 @@
 //!
 //! Must not know: what is logged.
 
+use anyhow::Context as _;
 use std::io::{self, IsTerminal};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// Starts logging. `filter` is in the form of `RUST_LOG`, such as `info,sluice=debug`.
-pub(crate) fn start<W>(filter: &str, writer: W)
+///
+/// # Errors
+/// When the filter is not in that form.
+pub(crate) fn start<W>(filter: &str, writer: W) -> anyhow::Result<()>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("--log {filter:?}: write a level, such as debug, or levels of parts: info,sluice=debug")
+    })?;
     // Fails only when logging has started already, and then it is started.
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer);
     let _ = lines.with_ansi(io::stderr().is_terminal()).try_init();
+    Ok(())
 }

@@ -175,7 +175,7 @@ impl Engine {
         if self.settings.feedback {
             self.accept(service, &reference, value.clone(), generation);
         }
-        self.effects.applies.push(Apply::Put { service: service.clone(), reference, value });
+        self.effects.applies.push(Apply::Put { service: service.clone(), reference, value, generation });
     }
 
     fn remove(&mut self, service: &NsName, reference: &Ref) {

@@ -20,6 +20,7 @@ use sluice_core::{
     key::{Kind, NsName, Ref},
     world::Object,
 };
+use structure::Values;
 
 /// Checks documents against the embedded schemas.
 #[derive(Debug, Default)]
@@ -89,7 +90,8 @@ impl Admission {
         let schema =
             self.catalogue.get(reference.kind, api_version).map_err(|error| at("apiVersion", error.to_string()))?;
         let value = with_namespace(reference, structure::complete(&schema.structure, document.value.clone()));
-        let faults = self.checker.check(&schema.structure, &value, "");
+        let values = if reference.kind == Kind::Secret { Values::Hidden } else { Values::Shown };
+        let faults = self.checker.check(&schema.structure, &value, "", values);
         if !faults.is_empty() {
             return Err(faults.into_iter().map(|fault| found(document, &fault.path, &fault.message)).collect());
         }

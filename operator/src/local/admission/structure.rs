@@ -23,6 +23,30 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
+/// Whether faults may quote what they are about: they are logged and served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// They may: it helps to find the place.
+    Shown,
+    /// They may not: it may be key material.
+    Hidden,
+}
+
+impl Values {
+    /// A value as it may stand in a message: never long.
+    fn show(self, value: &Value) -> String {
+        match value {
+            Value::Object(_) => "an object".to_owned(),
+            Value::Array(_) => "a list".to_owned(),
+            _ if self == Self::Hidden => "the value".to_owned(),
+            Value::String(text) if text.chars().count() > 80 => {
+                format!("{:?}…", text.chars().take(80).collect::<String>())
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Drops nulls, which an API server takes for absent fields, and fills in defaults.
 pub(crate) fn complete(schema: &Value, mut value: Value) -> Value {
     drop_nulls(&mut value);
@@ -48,10 +72,10 @@ pub(crate) struct Checker {
 
 impl Checker {
     /// Everything that is wrong with `value`, in the order of its fields.
-    pub(crate) fn check(&self, schema: &Value, value: &Value, path: &str) -> Vec<Fault> {
-        let mut faults = Faults { path, found: Vec::new() };
+    pub(crate) fn check(&self, schema: &Value, value: &Value, path: &str, values: Values) -> Vec<Fault> {
+        let mut faults = Faults { path, values, found: Vec::new() };
         if !has_type(schema, value) {
-            faults.add(format!("must be {}, not {}", type_name(schema), shown(value)));
+            faults.add(format!("must be {}, not {}", type_name(schema), values.show(value)));
             return faults.found;
         }
         check_enumeration(schema, value, &mut faults);
@@ -79,10 +103,15 @@ impl Checker {
             faults.add(format!("has {length} characters, at most {most} are allowed"));
         }
         if let Some(pattern) = text_of(schema, "pattern").filter(|pattern| !self.matches(pattern, text)) {
-            faults.add(format!("{text:?} must match {pattern}"));
+            let shown = faults.show(text);
+            faults.add(format!("{shown} must match {pattern}"));
         }
         if let Some(format) = text_of(schema, "format").filter(|format| !has_format(format, text)) {
-            faults.add(format!("{text:?} is not a valid {format}"));
+            faults.add(match format {
+                // In a Secret, and there plain text is the likely mistake: it may be a key.
+                "byte" => "is not base64: put plain text into stringData".to_owned(),
+                _ => format!("{} is not a valid {format}", faults.show(text)),
+            });
         }
     }
 
@@ -98,7 +127,7 @@ impl Checker {
         check_duplicates(schema, items, faults);
         let Some(item_schema) = schema.get("items") else { return };
         for (index, item) in items.iter().enumerate() {
-            faults.found.extend(self.check(item_schema, item, &format!("{}[{index}]", faults.path)));
+            faults.found.extend(self.check(item_schema, item, &format!("{}[{index}]", faults.path), faults.values));
         }
     }
 
@@ -110,7 +139,7 @@ impl Checker {
         for (name, field) in fields {
             let path = if faults.path.is_empty() { name.clone() } else { format!("{}.{name}", faults.path) };
             match known.and_then(|known| known.get(name)).or(others) {
-                Some(field_schema) => faults.found.extend(self.check(field_schema, field, &path)),
+                Some(field_schema) => faults.found.extend(self.check(field_schema, field, &path, faults.values)),
                 None if keeps_unknown(schema) => {}
                 None => faults.found.push(unknown_field(path, name, known)),
             }
@@ -119,7 +148,8 @@ impl Checker {
 
     /// Structural schemas use the branches for values only, so that a branch never introduces fields.
     fn check_branches(&self, schema: &Value, value: &Value, faults: &mut Faults<'_>) {
-        let holds = |branch: &Value| self.check(&as_condition(branch), value, faults.path).is_empty();
+        let (path, values) = (faults.path, faults.values);
+        let holds = |branch: &Value| self.check(&as_condition(branch), value, path, values).is_empty();
         let branches = |name: &str| schema.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
         let mut refused = branches("allOf").iter().any(|branch| !holds(branch));
         let (any, one) = (branches("anyOf"), branches("oneOf"));
@@ -127,17 +157,22 @@ impl Checker {
         refused |= !one.is_empty() && one.iter().filter(|branch| holds(branch)).count() != 1;
         refused |= schema.get("not").is_some_and(holds);
         if refused {
-            faults.add(format!("{} is none of the forms that are allowed here", shown(value)));
+            faults.add(format!("{} is none of the forms that are allowed here", values.show(value)));
         }
     }
 }
 
 struct Faults<'p> {
     path: &'p str,
+    values: Values,
     found: Vec<Fault>,
 }
 
 impl Faults<'_> {
+    fn show(&self, text: &str) -> String {
+        self.values.show(&Value::from(text))
+    }
+
     fn add(&mut self, message: String) {
         self.found.push(Fault { path: self.path.to_owned(), message });
     }
@@ -175,8 +210,9 @@ fn nearest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
 fn check_enumeration(schema: &Value, value: &Value, faults: &mut Faults<'_>) {
     let Some(allowed) = schema.get("enum").and_then(Value::as_array) else { return };
     if !allowed.contains(value) {
-        let words: Vec<_> = allowed.iter().filter(|word| !word.is_null()).map(shown).collect();
-        faults.add(format!("{} is not one of {}", shown(value), words.join(", ")));
+        let words = allowed.iter().filter(|word| !word.is_null()).map(|word| Values::Shown.show(word));
+        let words = words.collect::<Vec<_>>().join(", ");
+        faults.add(format!("{} is not one of {words}", faults.values.show(value)));
     }
 }
 
@@ -187,11 +223,12 @@ fn check_number(schema: &Value, value: &Value, faults: &mut Faults<'_>) {
         Some("int32") => (bound("minimum").unwrap_or(i32::MIN.into()), bound("maximum").unwrap_or(i32::MAX.into())),
         _ => (bound("minimum").unwrap_or(f64::MIN), bound("maximum").unwrap_or(f64::MAX)),
     };
+    let shown = faults.values.show(value);
     if number < least {
-        faults.add(format!("{value} is less than {least}"));
+        faults.add(format!("{shown} is less than {least}"));
     }
     if number > most {
-        faults.add(format!("{value} is more than {most}"));
+        faults.add(format!("{shown} is more than {most}"));
     }
 }
 
@@ -229,9 +266,9 @@ fn check_duplicates(schema: &Value, items: &[Value], faults: &mut Faults<'_>) {
     for (index, item) in items.iter().enumerate() {
         let name = identity(item);
         if seen.contains(&name) {
-            faults
-                .found
-                .push(Fault { path: format!("{}[{index}]", faults.path), message: format!("{name} is there twice") });
+            let shown = if faults.values == Values::Shown { &name } else { "the value" };
+            let message = format!("{shown} is there twice");
+            faults.found.push(Fault { path: format!("{}[{index}]", faults.path), message });
         }
         seen.insert(name);
     }
@@ -279,16 +316,6 @@ fn type_name(schema: &Value) -> &'static str {
     }
 }
 
-/// A value as it may stand in a message: never long, for it may be a secret's neighbour.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Object(_) => "an object".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        Value::String(text) if text.chars().count() > 80 => format!("{:?}…", text.chars().take(80).collect::<String>()),
-        other => other.to_string(),
-    }
-}
-
 /// Text, a number or a list of such, unless it is long.
 pub(crate) fn shown_short(value: &Value) -> Option<String> {
     const MOST: usize = 200;
@@ -324,7 +351,7 @@ mod tests {
     use serde_json::json;
 
     fn faults(schema: &Value, value: &Value) -> Vec<String> {
-        let found = Checker::default().check(schema, value, "x");
+        let found = Checker::default().check(schema, value, "x", Values::Shown);
         found.into_iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect()
     }
 
@@ -339,7 +366,7 @@ mod tests {
             (json!({"maxLength": 2}), json!("äöü"), "x: has 3 characters, at most 2 are allowed"),
             (json!({"minLength": 1}), json!(""), "x: must not be empty"),
             (json!({"pattern": "^a$"}), json!("b"), "x: \"b\" must match ^a$"),
-            (json!({"format": "byte"}), json!("%"), "x: \"%\" is not a valid byte"),
+            (json!({"format": "byte"}), json!("%"), "x: is not base64: put plain text into stringData"),
             (json!({"minimum": 1}), json!(0), "x: 0 is less than 1"),
             (json!({"format": "int32"}), json!(3_000_000_000_i64), "x: 3000000000 is more than 2147483647"),
             (json!({"minItems": 1}), json!([]), "x: has 0 entries, at least 1 are required"),

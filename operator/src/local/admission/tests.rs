@@ -136,7 +136,10 @@ fn core_kinds_are_checked_as_strictly_as_our_own() {
             "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {port: 1}",
             "unknown field \"port\": did you mean \"ports\"?",
         ),
-        ("apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {k: '%'}", "data.k: \"%\" is not a valid byte"),
+        (
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\ndata: {k: '%'}",
+            "data.k: is not base64: put plain text into stringData",
+        ),
         (
             "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: a}\nendpoints: [{addresses: 10.0.0.1}]",
             "endpoints[0].addresses: must be a list, not \"10.0.0.1\"",
@@ -148,6 +151,29 @@ fn core_kinds_are_checked_as_strictly_as_our_own() {
     }
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: a, annotations: {x: y}}\nspec: {selector: {app: a}, ports: [{port: 1, targetPort: http, name: x}]}";
     admit(service).unwrap();
+}
+
+#[test]
+fn no_finding_about_a_secret_contains_a_value_of_it() {
+    let mistakes = [
+        "data: {tls.key: '-----BEGIN hunter2'}",
+        "data: hunter2",
+        "data: [hunter2]",
+        "data: {tls.key: {inner: hunter2}}",
+        "data: {tls.key: [hunter2]}",
+        "data: {tls.key: 47114711}",
+        "stringData: {tls.key: 47114711}",
+        "stringData: 47114711",
+        "tls.key: hunter2",
+        "immutable: hunter2",
+        "type: [hunter2]",
+        "type: 47114711",
+    ];
+    for mistake in mistakes {
+        let refused = admit(&format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\n{mistake}")).unwrap_err();
+        let told = |finding: &String| finding.contains("hunter2") || finding.contains("4711");
+        assert!(!refused.is_empty() && !refused.iter().any(told), "{mistake}: {refused:#?}");
+    }
 }
 
 #[test]

@@ -61,6 +61,16 @@ fn the_last_good_version_stays_while_its_document_is_bad() {
 }
 
 #[test]
+fn an_unreadable_directory_keeps_what_is_below_it_and_nothing_else() {
+    let mut store = Store::default();
+    store.read(&[source("m/sub/a.yaml", &service("a")), source("m/sub2/b.yaml", &service("b"))], at(1));
+    let unreadable = |file: &str| Source { file: file.into(), text: Err("permission denied".to_owned()) };
+    assert_eq!(told(&store.read(&[unreadable("m/sub")], at(2))), ["-Service default/b"]);
+    assert_eq!(told(&store.read(&[unreadable("m")], at(3))), Vec::<String>::new());
+    assert_eq!(told(&store.read(&[], at(4))), ["-Service default/a", "-Namespace default"]);
+}
+
+#[test]
 fn a_document_that_moves_to_another_file_changes_nothing() {
     let mut store = Store::default();
     store.read(&[source("a.yaml", &service("a")), source("b.yaml", "")], at(1));
