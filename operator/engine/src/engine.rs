@@ -251,7 +251,10 @@ fn roots(object: &Ref) -> impl Iterator<Item = Task> {
 
 /// Every object that has a status. O(objects).
 fn with_status(world: &World) -> Vec<Ref> {
-    use sluice_core::world::gateway::{Gateway, GatewayClass, ListenerSet};
+    use sluice_core::world::{
+        backend::BackendTlsPolicy,
+        gateway::{Gateway, GatewayClass, ListenerSet},
+    };
     fn of<T: Stored + 'static>(world: &World) -> impl Iterator<Item = Ref> {
         world.all::<T>().keys().map(|key| Ref::new(T::KIND, key.clone()))
     }
@@ -259,6 +262,7 @@ fn with_status(world: &World) -> Vec<Ref> {
         .chain(of::<Gateway>(world))
         .chain(of::<ListenerSet>(world))
         .chain(of::<Own<GrpcPolicySpec>>(world))
+        .chain(of::<BackendTlsPolicy>(world))
         .chain(of::<Own<GrpcServiceSpec>>(world))
         .chain(world.routes().keys().cloned())
         .collect()

@@ -9,6 +9,7 @@
 //!
 //! Knows nothing of sockets, clocks, files, of a Kubernetes client, and of what the core's functions mean.
 
+mod blame;
 mod claims;
 mod deps;
 mod dirty;

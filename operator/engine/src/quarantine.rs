@@ -8,17 +8,22 @@
 //!
 //! What one proxy refuses is withheld from all: they run the same Envoy. Knows nothing of how the culprit is found (see `stage::trial`).
 
-use crate::hash::fingerprint_of;
+use crate::{blame::blamed, hash::fingerprint_of};
 use chrono::{DateTime, Utc};
 use sluice_core::{
     ir::{self, Action, HeaderEdits, PathMatcher, ValueTest},
     key::{Kind, NsName, Ref, Text},
     status::Delivery,
-    translate::{Lowered, Ranked, grant},
+    translate::{
+        Lowered, Ranked,
+        attach::{GatewayReport, Plan},
+        grant,
+    },
     world::{Reader, backend::Service},
 };
 use sluice_xds::{Id, Version};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -58,12 +63,19 @@ pub(crate) struct Form {
     pub(crate) clusters: Vec<ir::Cluster>,
 }
 
+/// Why a cluster is withheld, and until when it is not tried again.
+#[derive(Clone, Debug)]
+struct Shunned {
+    until: DateTime<Utc>,
+    message: Text,
+}
+
 /// Refusals. Part of [`crate::State`], so that a recomputation from scratch sees them.
 #[derive(Clone, Debug, Default)]
 pub struct Quarantine {
     rules: BTreeMap<RuleKey, Refusal>,
-    /// Clusters by name, and until when they are not tried again.
-    clusters: BTreeMap<Text, DateTime<Utc>>,
+    /// Clusters by name.
+    clusters: BTreeMap<Text, Shunned>,
     resources: BTreeMap<(NsName, Id), (Version, Text)>,
 }
 
@@ -120,10 +132,10 @@ impl Quarantine {
     }
 
     fn shun(&self, lowered: &mut Lowered, read: &Reader<'_>) {
-        let shunned = |cluster: &Text| self.clusters.get(cluster).is_some_and(|until| !read.reached(*until));
+        let shunned = |cluster: &Text| self.clusters.get(cluster).is_some_and(|refusal| !read.reached(refusal.until));
         for ranked in &mut lowered.routes {
             if let Action::Forward(forward) = &ranked.route.action
-                && forward.shares.iter().any(|share| shunned(&share.cluster))
+                && names(forward).any(&shunned)
             {
                 let mut route = (*ranked.route).clone();
                 route.action = without(forward, &shunned);
@@ -162,8 +174,8 @@ impl Quarantine {
     }
 
     /// Keeps a cluster from the proxies until an instant.
-    pub(crate) fn shun_cluster(&mut self, cluster: Text, until: DateTime<Utc>) {
-        self.clusters.insert(cluster, until);
+    pub(crate) fn shun_cluster(&mut self, cluster: Text, until: DateTime<Utc>, message: Text) {
+        self.clusters.insert(cluster, Shunned { until, message });
     }
 
     /// Notes a refused resource that has no rules.
@@ -181,16 +193,29 @@ impl Quarantine {
         self.resources.is_empty()
     }
 
-    /// What is said of an object because of a refusal, if anything.
-    pub(crate) fn verdict(&self, gateway: &NsName, object: &Ref) -> Option<Delivery> {
-        if object.kind.is_route() {
-            return self.rule_verdict(object);
+    /// What a plan reports, in the light of what was refused.
+    pub(crate) fn report<'p>(&self, plan: &'p Plan) -> Cow<'p, GatewayReport> {
+        let of_plan = self.resources.iter().filter(|((gateway, _), _)| *gateway == plan.gateway);
+        let mut refusals = of_plan.map(|((_, id), (_, message))| (id, message)).peekable();
+        if refusals.peek().is_none() {
+            return Cow::Borrowed(&plan.report);
         }
-        let refused = self.resources.iter().find(|((of, _), _)| of == gateway && object.kind == Kind::Gateway);
-        refused.map(|((_, id), (_, message))| Delivery::Rejected {
-            message: format!("{id}: {message}").into(),
-            rule: None,
-            last_good: true,
+        Cow::Owned(blamed(plan, refusals))
+    }
+
+    /// What is said of a route because of a refusal, if anything.
+    pub(crate) fn verdict(&self, route: &Ref, lowered: &Lowered, now: DateTime<Utc>) -> Option<Delivery> {
+        self.rule_verdict(route).or_else(|| self.cluster_verdict(lowered, now))
+    }
+
+    fn cluster_verdict(&self, lowered: &Lowered, now: DateTime<Utc>) -> Option<Delivery> {
+        if self.clusters.is_empty() {
+            return None;
+        }
+        lowered.clusters.iter().find_map(|cluster| {
+            let refusal = self.clusters.get(&cluster.name()).filter(|refusal| now < refusal.until)?;
+            let backend = format!("the backend Service {} port {}", cluster.service, cluster.port);
+            Some(Delivery::Rejected { message: refusal.message.clone(), rule: Some(backend.into()), last_good: false })
         })
     }
 
@@ -234,11 +259,17 @@ fn unavailable(ranked: &Ranked) -> Option<Ranked> {
     })
 }
 
+/// The clusters that a forward names.
+fn names(forward: &ir::Forward) -> impl Iterator<Item = &Text> {
+    let mirrors = forward.mirrors.iter().map(|mirror| &mirror.cluster);
+    forward.shares.iter().map(|share| &share.cluster).chain(mirrors)
+}
+
 /// The weights of refused clusters answer UNAVAILABLE.
 fn without(forward: &ir::Forward, shunned: &dyn Fn(&Text) -> bool) -> Action {
     let (gone, shares): (Vec<ir::Share>, Vec<ir::Share>) =
         forward.shares.iter().cloned().partition(|share| shunned(&share.cluster));
-    if shares.is_empty() {
+    if shares.is_empty() && !gone.is_empty() {
         return Action::Unavailable("the proxies refused the backends of this rule".into());
     }
     let lost: u32 = gone.iter().map(|share| share.weight).sum();

@@ -24,6 +24,7 @@ use sluice_core::{
     },
     world::{
         Own, Reader, Surfaces,
+        backend::BackendTlsPolicy,
         gateway::{Gateway, GatewayClass},
     },
 };
@@ -203,8 +204,20 @@ impl<'s> View<'s> {
         let services = self.state.world.all::<Own<GrpcServiceSpec>>().keys();
         let services = services
             .filter_map(|service| Some((Ref::new(Kind::GrpcService, service.clone()), self.service_status(service)?)));
-        let own = policies.chain(services);
+        let own = policies.chain(services).chain(self.backend_tls());
         routes.chain(classes).chain(own).chain(self.plans.values().flat_map(|plan| self.statuses_of(plan))).collect()
+    }
+
+    fn backend_tls(&self) -> Vec<(Ref, serde_json::Value)> {
+        let policies = self.state.world.all::<BackendTlsPolicy>().iter();
+        let said = policies.filter_map(|(key, policy)| {
+            let services = status::backend_tls::services(policy).collect();
+            let routes = self.lowered.values();
+            let gateways = routes.flat_map(|lowered| status::backend_tls::gateways(lowered, &services));
+            let status = status::backend_tls::project(key, &gateways.collect(), &self.read())?;
+            Some((Ref::new(Kind::BackendTlsPolicy, key.clone()), serde_json::to_value(status).ok()?))
+        });
+        said.collect()
     }
 
     fn service_status(&self, service: &NsName) -> Option<serde_json::Value> {
@@ -219,12 +232,13 @@ impl<'s> View<'s> {
     fn statuses_of(&self, plan: &Plan) -> Vec<(Ref, serde_json::Value)> {
         let attached = |listener: &ListenerId| self.attached(listener);
         let gateway = Ref::new(Kind::Gateway, plan.gateway.clone());
-        let delivery = self.state.delivery(&plan.gateway, &gateway);
+        let delivery = self.state.fleet.delivery(&plan.gateway, &gateway);
+        let report = self.state.quarantine.report(plan);
         let read = self.read();
-        let status = status::gateway::project(&plan.report, &attached, &delivery, read.addresses(&plan.gateway));
-        let sets = plan.report.sets.iter().map(|report| {
+        let status = status::gateway::project(&report, &attached, &delivery, read.addresses(&plan.gateway));
+        let sets = report.sets.iter().map(|report| {
             let set = Ref::new(Kind::ListenerSet, report.set.clone());
-            let delivery = self.state.delivery(&plan.gateway, &set);
+            let delivery = self.state.fleet.delivery(&plan.gateway, &set);
             (set, serde_json::to_value(status::listener_set::project(report, &attached, &delivery)))
         });
         let all = sets.chain([(gateway, serde_json::to_value(status))]);
@@ -235,15 +249,15 @@ impl<'s> View<'s> {
         let lowered = self.lowered.get(object)?;
         let route = self.state.world.routes().get(object)?;
         let standings: Vec<Standing> =
-            lowered.attachments.iter().map(|attachment| self.standing(object, attachment)).collect();
+            lowered.attachments.iter().map(|attachment| self.standing(object, lowered, attachment)).collect();
         let status = status::route::project(route, lowered, &self.state.world.settings.controller, &standings);
         serde_json::to_value(status).ok()
     }
 
-    fn standing(&self, route: &Ref, attachment: &Attachment) -> Standing {
+    fn standing(&self, route: &Ref, lowered: &Lowered, attachment: &Attachment) -> Standing {
         let listeners: BTreeSet<&ListenerId> = attachment.bindings.iter().map(|binding| &binding.listener).collect();
         let winners: Option<Vec<Ref>> = listeners.into_iter().map(|listener| self.winner(listener, route)).collect();
         let lost_to = winners.and_then(|winners| winners.into_iter().next());
-        Standing { lost_to, delivery: self.state.delivery(&attachment.gateway, route) }
+        Standing { lost_to, delivery: self.state.delivery(&attachment.gateway, route, lowered) }
     }
 }

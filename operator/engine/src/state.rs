@@ -5,6 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sluice_core::{
     key::{NsName, Ref},
     status::Delivery,
+    translate::Lowered,
     world::{self, World},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -44,9 +45,10 @@ pub struct State {
 }
 
 impl State {
-    /// How far an object has come on its way to the proxies of a Gateway.
-    pub(crate) fn delivery(&self, gateway: &NsName, object: &Ref) -> Delivery {
-        self.quarantine.verdict(gateway, object).unwrap_or_else(|| self.fleet.delivery(gateway, object))
+    /// How far a route has come on its way to the proxies of a Gateway, refusals included.
+    pub(crate) fn delivery(&self, gateway: &NsName, route: &Ref, lowered: &Lowered) -> Delivery {
+        let refused = self.quarantine.verdict(route, lowered, self.world.now);
+        refused.unwrap_or_else(|| self.fleet.delivery(gateway, route))
     }
 
     /// Whether statuses are still held back.

@@ -11,6 +11,7 @@ use sluice_core::{
     world::Change,
 };
 use sluice_engine::{Engine, Input, ProxyEvent, scratch};
+use sluice_xds::{Id, ResourceType, Version};
 use world::{
     Server, bind, class, clock, delete, engine, essence, gateway, grpc_route, http, https, meta, profile, put, rule,
     secret, service, slice, tls_secret,
@@ -34,6 +35,18 @@ enum Op {
         gateway: usize,
         proxy: usize,
     },
+    /// Refuses one of the resources that there are, whichever the number falls on.
+    Refuse {
+        gateway: usize,
+        proxy: usize,
+        resource: usize,
+    },
+    /// Neither takes nor refuses one.
+    Stall {
+        gateway: usize,
+        proxy: usize,
+        resource: usize,
+    },
     /// Makes the key material that was asked for.
     Issue {
         certificate: usize,
@@ -42,6 +55,16 @@ enum Op {
 
 const GATEWAYS: [&str; 3] = ["one", "two", "svc-own"];
 const HOSTNAMES: [&str; 5] = ["a.example.com", "b.example.com", "*.example.com", "*.b.example.com", "other.net"];
+
+/// A resource of a kind that proxies refuse: kinds take turns, so that the many hosts do not hide the others.
+fn pick(engine: &Engine, gateway: &NsName, number: usize) -> Option<(Id, Version)> {
+    use ResourceType::{Cluster, Listener, RouteConfiguration, Secret, VirtualHost};
+    let kinds = [VirtualHost, VirtualHost, Cluster, Cluster, Secret, Listener, RouteConfiguration];
+    let snapshot = engine.snapshots().get(gateway)?;
+    let all: Vec<_> = snapshot.iter(kinds[number % kinds.len()]).collect();
+    let resource = all.get((number / kinds.len()) % all.len().max(1))?;
+    Some((resource.id.clone(), resource.version))
+}
 
 fn event(op: &Op, engine: &Engine) -> Option<ProxyEvent> {
     let name = |gateway: usize| NsName::new("a", GATEWAYS[gateway]);
@@ -53,6 +76,15 @@ fn event(op: &Op, engine: &Engine) -> Option<ProxyEvent> {
             let latest = engine.snapshots().get(&name(*gateway))?.revision();
             let revision = latest.saturating_sub(*behind);
             ProxyEvent::Synced { gateway: name(*gateway), proxy: proxy(*p), revision }
+        }
+        Op::Refuse { gateway, proxy: p, resource } => {
+            let (id, version) = pick(engine, &name(*gateway), *resource)?;
+            let message = "missing ): ((".to_owned();
+            ProxyEvent::Refused { gateway: name(*gateway), proxy: proxy(*p), id, version, message }
+        }
+        Op::Stall { gateway, proxy: p, resource } => {
+            let ids = pick(engine, &name(*gateway), *resource).into_iter().collect();
+            ProxyEvent::Stalled { gateway: name(*gateway), proxy: proxy(*p), ids }
         }
         Op::Tell(_) | Op::Issue { .. } => return None,
     })
@@ -169,6 +201,16 @@ fn policy() -> impl Strategy<Value = Input> {
     )
 }
 
+fn backend_tls() -> impl Strategy<Value = Input> {
+    (target(), 1..3_i64).prop_map(|((namespace, name), generation)| {
+        let target = json!([{"group": "", "kind": "Service", "name": name}]);
+        put(
+            Kind::BackendTlsPolicy,
+            json!({"metadata": meta(namespace, "tls", generation, 2), "spec": {"targetRefs": target}}),
+        )
+    })
+}
+
 fn profiles() -> impl Strategy<Value = Input> {
     let cleartext = prop::sample::select(&["Reject", "Allow"][..]);
     let shared = prop::sample::select(&["Reject", "ByContentType"][..]);
@@ -213,6 +255,7 @@ fn deletion() -> impl Strategy<Value = Input> {
         (Kind::ReferenceGrant, "b", "grant"),
         (Kind::GrpcPolicy, "a", "old"),
         (Kind::GrpcPolicy, "a", "new"),
+        (Kind::BackendTlsPolicy, "a", "tls"),
         (Kind::Service, "a", "s"),
         (Kind::Service, "b", "s"),
         (Kind::EndpointSlice, "a", "s-1"),
@@ -240,6 +283,7 @@ fn object() -> impl Strategy<Value = Input> {
         8 => route(),
         2 => grant(),
         2 => policy(),
+        1 => backend_tls(),
         1 => profiles(),
         3 => grpc_service(),
         1 => namespace(),
@@ -259,7 +303,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..120_i64).prop_map(|days| Op::Tell(clock(days))),
         1 => proxy.clone().prop_map(|(gateway, proxy)| Op::Connect { gateway, proxy }),
         4 => (proxy.clone(), 0..2_u64).prop_map(|((gateway, proxy), behind)| Op::Sync { gateway, proxy, behind }),
-        1 => proxy.prop_map(|(gateway, proxy)| Op::Disconnect { gateway, proxy }),
+        1 => proxy.clone().prop_map(|(gateway, proxy)| Op::Disconnect { gateway, proxy }),
+        3 => (proxy.clone(), 0..200_usize).prop_map(|((gateway, proxy), resource)| Op::Refuse { gateway, proxy, resource }),
+        1 => (proxy, 0..200_usize).prop_map(|((gateway, proxy), resource)| Op::Stall { gateway, proxy, resource }),
         2 => (0..2_usize).prop_map(|certificate| Op::Issue { certificate }),
     ]
 }
@@ -298,8 +344,14 @@ fn check(engine: &Engine, server: &mut Server) {
     }
 }
 
+/// `PROPTEST_CASES` histories, by default 2,500: that takes 40 s of CPU without optimisation.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2500);
+    ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn after_any_history_the_engine_holds_what_a_recomputation_gives(batches in prop::collection::vec(prop::collection::vec(op(), 1..4), 1..16)) {

@@ -5,11 +5,14 @@
 mod world;
 
 use serde_json::{Value, json};
-use sluice_core::key::{Kind, NsName, Ref};
+use sluice_core::{
+    key::{Kind, NsName, Ref},
+    world::Change,
+};
 use sluice_engine::{Effects, Engine, Event, Input, ProxyEvent};
 use sluice_xds::{Id, ResourceType, Version};
 use std::collections::BTreeSet;
-use world::{Server, bind, class, engine, gateway, grpc_route, http, meta, profile, rule, service};
+use world::{Server, bind, class, engine, gateway, grpc_route, http, https, meta, profile, rule, secret, service};
 
 const HOST: &str = "http-80/a.example.com";
 
@@ -162,4 +165,104 @@ fn a_last_good_form_goes_with_its_backend() {
     proxy.tell([world::delete(Kind::Service, "a", "s")]);
     assert!(!proxy.host().unwrap().1.contains("a/s/9000/h2"));
     assert_eq!(proxy.engine.snapshots()[&one()].closure(), []);
+}
+
+/// A Gateway with two HTTPS listeners of one Secret each, and a cleartext one, all acknowledged by one proxy.
+fn secured() -> Proxy {
+    let mut proxy = Proxy::new();
+    let listeners = json!([
+        https("a", 443, Some("a.example.com"), "cert"),
+        https("b", 443, Some("b.example.com"), "stranger"),
+        http("x", 80, None),
+    ]);
+    proxy.tell([
+        secret("cert", 0),
+        secret("stranger", 0),
+        gateway("one", 2, &listeners),
+        bind("one", 80),
+        bind("one", 443),
+        Input::Change(Change::Addresses(one(), vec!["127.0.0.1".into()])),
+        route(1, &[("A", "s"), ("B", "t")]),
+    ]);
+    proxy
+}
+
+impl Proxy {
+    fn version(&self, id: &Id) -> Version {
+        self.engine.snapshots()[&one()].get(id).unwrap().version
+    }
+
+    fn refuse(&mut self, id: &Id, message: &str) {
+        let (gateway, proxy, version) = (one(), "p".into(), self.version(id));
+        self.tell([ProxyEvent::Refused { gateway, proxy, id: id.clone(), version, message: message.into() }.into()]);
+    }
+
+    /// `True Programmed: message` of the Gateway, and of each of its listeners.
+    fn listeners(&self, kind: &str) -> Vec<String> {
+        let status = &self.server.statuses[&Ref::new(Kind::Gateway, one())];
+        let listeners = status["listeners"].as_array().unwrap();
+        let all = std::iter::once(status).chain(listeners);
+        all.map(|status| {
+            let conditions = status["conditions"].as_array().unwrap();
+            let it = conditions.iter().find(|condition| condition["type"] == kind).unwrap();
+            let text = |field: &str| it[field].as_str().unwrap();
+            format!("{} {}: {}", text("status"), text("reason"), text("message"))
+        })
+        .collect()
+    }
+}
+
+fn truths(said: &[String]) -> Vec<&str> {
+    said.iter().filter_map(|word| word.split(' ').next()).collect()
+}
+
+#[test]
+fn a_refused_secret_is_named_by_its_gateway_and_by_the_listeners_that_use_it_alone() {
+    let mut proxy = secured();
+    assert_eq!(truths(&proxy.listeners("Programmed")), ["True"; 4], "{:?}", proxy.listeners("Programmed"));
+    proxy.refuse(&Id::new(ResourceType::Secret, "a/stranger"), "key values mismatch");
+    let (programmed, resolved) = (proxy.listeners("Programmed"), proxy.listeners("ResolvedRefs"));
+    assert_eq!(truths(&programmed), ["False", "True", "False", "True"], "{programmed:?}");
+    assert_eq!(truths(&resolved), ["False", "True", "False", "True"], "{resolved:?}");
+    for said in [&programmed[0], &programmed[2], &resolved[2]] {
+        assert!(said.contains("Secret a/stranger: key values mismatch"), "{said}");
+    }
+    assert!(resolved[2].starts_with("False InvalidCertificateRef"), "{}", resolved[2]);
+    proxy.tell([secret("stranger", 1)]);
+    assert_eq!(truths(&proxy.listeners("Programmed")), ["True"; 4]);
+    assert_eq!(truths(&proxy.listeners("ResolvedRefs")), ["True"; 4]);
+}
+
+#[test]
+fn a_refused_port_takes_its_own_listeners_alone() {
+    let mut proxy = secured();
+    proxy.refuse(&Id::new(ResourceType::Listener, "https-443"), "cannot bind");
+    let programmed = proxy.listeners("Programmed");
+    assert_eq!(truths(&programmed), ["False", "False", "False", "True"], "{programmed:?}");
+    assert!(programmed[1].contains("https-443: cannot bind"), "{}", programmed[1]);
+    assert_eq!(truths(&proxy.listeners("ResolvedRefs")), ["True"; 4]);
+}
+
+#[test]
+fn a_refused_cluster_is_told_to_the_routes_that_name_it_and_tried_again_later() {
+    let mut proxy = secured();
+    let cluster = Id::new(ResourceType::Cluster, "a/t/9000/h2");
+    proxy.refuse(&cluster, "bad cluster");
+    assert!(proxy.programmed().contains("Rejected"), "{}", proxy.programmed());
+    assert!(proxy.programmed().contains("Service a/t port 9000: bad cluster"), "{}", proxy.programmed());
+    assert!(proxy.engine.snapshots()[&one()].get(&cluster).is_none());
+    assert_eq!(proxy.engine.snapshots()[&one()].closure(), []);
+    proxy.tell([world::clock(1)]);
+    assert!(proxy.programmed().starts_with("True Programmed"), "{}", proxy.programmed());
+    assert!(proxy.engine.snapshots()[&one()].get(&cluster).is_some());
+}
+
+#[test]
+fn a_stalled_cluster_is_withheld_like_a_refused_one() {
+    let mut proxy = secured();
+    let cluster = Id::new(ResourceType::Cluster, "a/t/9000/h2");
+    let ids = vec![(cluster.clone(), proxy.version(&cluster))];
+    proxy.tell([ProxyEvent::Stalled { gateway: one(), proxy: "p".into(), ids }.into()]);
+    assert!(proxy.programmed().contains("Rejected"), "{}", proxy.programmed());
+    assert!(proxy.engine.snapshots()[&one()].get(&cluster).is_none());
 }

@@ -163,6 +163,8 @@ fn programmed(report: &GatewayReport, delivery: &Delivery, assigned: &[Text]) ->
         say(Programmed::AddressNotAssigned, "Waiting for an address".to_owned())
     } else if !all_listeners(report).any(|listener| listener.standing == Standing::Served) {
         say(Programmed::Pending, "Waiting for a proxy to bind the ports of the listeners".to_owned())
+    } else if let Some(rejection) = listener::rejection(&report.listeners) {
+        say(Programmed::Invalid, rejection)
     } else {
         delivered(delivery, report.generation)
     }

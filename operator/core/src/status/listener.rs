@@ -136,6 +136,14 @@ pub enum Unresolved {
     /// The certificate.
     #[error(transparent)]
     Certificate(CertificateProblem),
+    /// A certificate that was fit as far as Sluice can tell, and that the proxies cannot use.
+    #[error("the proxies refused Secret {secret}: {message}; give it a certificate with the key that belongs to it")]
+    Refused {
+        /// `namespace/name`.
+        secret: Text,
+        /// Envoy's words.
+        message: Text,
+    },
     /// A kind of route that the protocol does not carry.
     #[error("allowedRoutes.kinds: {kind} of group {group:?} is not supported with protocol {protocol}: remove it")]
     Kind {
@@ -243,8 +251,21 @@ fn programmed(report: &ListenerReport, delivery: &Delivery, generation: i64) -> 
             say(Programmed::Invalid, "Listener is not served because it has no usable certificate; see ResolvedRefs")
         }
         Standing::Unbound => say(Programmed::Pending, &format!("Waiting for a proxy to bind port {}", report.port)),
-        Standing::Served => delivered(delivery, generation),
+        Standing::Served => match &report.rejection {
+            Some(rejection) => Condition::new(Programmed::Invalid, rejected(rejection), generation),
+            None => delivered(delivery, generation),
+        },
     }
+}
+
+/// What is said of whatever the proxies refused a part of.
+pub(super) fn rejected(rejection: &str) -> String {
+    format!("The proxies refused {rejection}; what they had before, if anything, stays in force until it is mended")
+}
+
+/// The first of the listeners of which the proxies refused something, in its own words.
+pub(super) fn rejection(listeners: &[ListenerReport]) -> Option<String> {
+    listeners.iter().find_map(|listener| listener.rejection.as_deref()).map(rejected)
 }
 
 fn refused(report: &ListenerReport) -> Programmed {
@@ -271,9 +292,10 @@ fn resolved(unresolved: &[Unresolved], generation: i64) -> Condition {
     };
     let verdict = match first {
         Unresolved::NotPermitted { .. } => ResolvedRefs::RefNotPermitted,
-        Unresolved::NoCertificate | Unresolved::CertificateKind { .. } | Unresolved::Certificate(_) => {
-            ResolvedRefs::InvalidCertificateRef
-        }
+        Unresolved::NoCertificate
+        | Unresolved::CertificateKind { .. }
+        | Unresolved::Certificate(_)
+        | Unresolved::Refused { .. } => ResolvedRefs::InvalidCertificateRef,
         Unresolved::Kind { .. } | Unresolved::CleartextGrpc => ResolvedRefs::InvalidRouteKinds,
     };
     let messages = unresolved.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -107,7 +107,10 @@ fn programmed(report: &SetReport, delivery: &Delivery) -> Condition {
         (Some(SetRefusal::ParentNotAccepted), _) => {
             say(Programmed::ParentNotProgrammed, "The Gateway is not accepted; see its conditions")
         }
-        _ if any(Standing::Served) => delivered(delivery, report.generation),
+        _ if any(Standing::Served) => match listener::rejection(&report.listeners) {
+            Some(rejection) => say(Programmed::Invalid, &rejection),
+            None => delivered(delivery, report.generation),
+        },
         _ if any(Standing::Unbound) => {
             say(Programmed::Pending, "Waiting for a proxy to bind the ports of the listeners")
         }

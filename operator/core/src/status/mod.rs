@@ -7,6 +7,7 @@
 //!
 //! Knows nothing of time (whoever writes a status keeps `lastTransitionTime`) and of who writes it.
 
+pub mod backend_tls;
 pub mod class;
 mod condition;
 pub mod gateway;

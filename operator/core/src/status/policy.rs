@@ -46,7 +46,7 @@ pub struct AncestorStatus {
 }
 
 /// Source: GEP-713: an implementation writes no more entries than this.
-const MAX_ANCESTORS: usize = 16;
+pub(super) const MAX_ANCESTORS: usize = 16;
 
 /// The status of a policy; `None` if there is no such policy.
 pub fn project(policy: &NsName, read: &Reader<'_>) -> Option<PolicyStatus> {

@@ -263,5 +263,6 @@ fn listener_report(gateway: &NsName, entry: &Entry, judged: &Judged) -> Listener
         ineffective: options.collect(),
         overlap: None,
         standing: Standing::Refused,
+        rejection: None,
     }
 }

@@ -170,11 +170,7 @@ mod tests {
             ),
             (
                 "a terminating pod beside a ready one, draining",
-                vec![slice(
-                    "a",
-                    &grpc,
-                    &json!([endpoint("10.0.0.1", &terminating), endpoint("10.0.0.2", &json!({}))]),
-                )],
+                vec![slice("a", &grpc, &json!([endpoint("10.0.0.1", &terminating), endpoint("10.0.0.2", &json!({}))]))],
                 vec!["10.0.0.1:8080 draining", "10.0.0.2:8080"],
             ),
             (

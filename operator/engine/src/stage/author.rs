@@ -7,6 +7,7 @@ use crate::{
     hash::{fingerprint, fingerprint_of},
 };
 use serde_json::{Value, json};
+use sluice_api::{GrpcServiceSpec, grpcservice::DeletionPolicy};
 use sluice_core::{
     author::{self, Authored, Desired, Issue},
     key::{Kind, NsName, Ref},
@@ -30,6 +31,8 @@ pub(crate) struct Authors {
     asked: BTreeMap<NsName, u64>,
     /// Services some of whose objects are not there as they were written.
     incomplete: BTreeSet<NsName>,
+    /// Services whose objects stay when they go.
+    lenient: BTreeSet<NsName>,
     repeats: BTreeMap<NsName, usize>,
     postponed: BTreeSet<NsName>,
 }
@@ -75,6 +78,21 @@ impl Authors {
         std::mem::take(&mut self.postponed).into_iter().map(Task::Author).collect()
     }
 
+    /// Notes what a service that is there wants of its objects once it is gone.
+    fn note_policy(&mut self, service: &NsName, policy: DeletionPolicy) {
+        match policy {
+            DeletionPolicy::Orphan => _ = self.lenient.insert(service.clone()),
+            DeletionPolicy::Delete => _ = self.lenient.remove(service),
+        }
+    }
+
+    /// A service is gone: forgets what it wrote if that is to stay.
+    fn orphan(&mut self, service: &NsName) {
+        if self.lenient.remove(service) {
+            self.written.retain(|_, written| written.service != *service);
+        }
+    }
+
     fn may_run(&mut self, service: &NsName) -> bool {
         let repeats = self.repeats.entry(service.clone()).or_default();
         *repeats += 1;
@@ -105,8 +123,12 @@ impl Engine {
         let task = Task::Author(service.clone());
         let authored = self.evaluate(&task, |read| author::author(service, read)).map(Arc::new);
         self.dirty.mark(Task::Project(Ref::new(Kind::GrpcService, service.clone())));
-        if authored.is_none() {
-            self.deps.forget(&task);
+        match self.state.world.all::<Own<GrpcServiceSpec>>().get(service) {
+            Some(object) => self.authors.note_policy(service, object.spec.deletion_policy),
+            None => {
+                self.deps.forget(&task);
+                self.authors.orphan(service);
+            }
         }
         if self.authors.get(service) == authored.as_ref() && !self.authors.incomplete.contains(service) {
             return;
@@ -168,7 +190,7 @@ impl Engine {
     /// What an API server would do: number the generation, note the creation, and hand the object to whoever watches. The creation is
     /// the service's own, so that precedence does not depend on when this process was started.
     fn accept(&mut self, service: &NsName, reference: &Ref, mut value: Value, generation: i64) {
-        let owner = self.state.world.all::<Own<sluice_api::GrpcServiceSpec>>().get(service);
+        let owner = self.state.world.all::<Own<GrpcServiceSpec>>().get(service);
         let created = owner.map(|owner| owner.metadata.created).unwrap_or_default();
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("generation".into(), json!(generation));

@@ -227,8 +227,15 @@ impl Engine {
         let snapshot = self.gateways.snapshot(gateway).filter(|_| !self.state.quarantine.has_no_resources()).cloned();
         for id in snapshot.iter().flat_map(|snapshot| snapshot.changed()) {
             Arc::make_mut(&mut self.state.quarantine).moved(gateway, id);
-            self.dirty.mark(Task::Project(Ref::new(Kind::Gateway, gateway.clone())));
+            self.mark_listeners(gateway);
         }
+    }
+
+    /// Whatever reports listeners of a Gateway says anew how they are: O(ListenerSets of the Gateway).
+    pub(crate) fn mark_listeners(&mut self, gateway: &NsName) {
+        let sets = self.gateways.plan(gateway).into_iter().flat_map(|plan| &plan.report.sets);
+        let sets = sets.map(|report| Task::Project(Ref::new(Kind::ListenerSet, report.set.clone())));
+        self.dirty.mark_all(sets.chain([Task::Project(Ref::new(Kind::Gateway, gateway.clone()))]));
     }
 
     /// Publishes what moved, and lets what appeared wait for it.

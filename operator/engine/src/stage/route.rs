@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use sluice_core::{
     hostname::Hostname,
     key::{Kind, NsName, Ref, Text},
+    status,
     translate::{Attachment, HostKey, ListenerId, Lowered, conflict::Claim, lower},
     world::Parent,
 };
@@ -81,6 +82,11 @@ impl Routes {
     pub(crate) fn naming(&self, cluster: &Text) -> Vec<Ref> {
         let names = |entry: &Entry| entry.raw.clusters.iter().any(|candidate| candidate.name() == *cluster);
         self.memo.iter().filter(|(_, entry)| names(entry)).map(|(route, _)| route.clone()).collect()
+    }
+
+    /// The Gateways of which a route has one of these Services as a backend. O(routes).
+    pub(crate) fn leading_to(&self, services: &BTreeSet<NsName>) -> BTreeSet<NsName> {
+        self.memo.values().flat_map(|entry| status::backend_tls::gateways(&entry.raw, services)).collect()
     }
 
     /// How many routes are attached to a listener.
@@ -176,8 +182,10 @@ impl Engine {
         }
         self.move_claims(route, before.as_ref(), Some(&after));
         self.move_gateways(route, before.as_ref(), Some(&after));
+        self.mark_backend_tls(&after.raw);
         self.routes.memo.insert(route.clone(), after);
         if let Some(before) = before {
+            self.mark_backend_tls(&before.raw);
             self.refresh_seats(route, &before);
         }
         self.reseat(route);
@@ -188,6 +196,7 @@ impl Engine {
             self.dirty.mark(Task::Project(route.clone()));
             return;
         };
+        self.mark_backend_tls(&before.raw);
         self.move_claims(route, Some(&before), None);
         self.move_gateways(route, Some(&before), None);
         for (key, written) in before.places.keys() {

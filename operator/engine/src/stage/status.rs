@@ -8,9 +8,9 @@ use sluice_api::grpcservice::ObjectState;
 use sluice_core::{
     author::{self, Desired, Progress},
     key::{Kind, NsName, Ref},
-    status::{self, Delivery, route::Standing},
-    translate::{Attachment, ListenerId},
-    world::{Change, Own, Parent, gateway::GatewayClass, observed::Observed},
+    status::{self, route::Standing},
+    translate::{Attachment, ListenerId, Lowered},
+    world::{Change, Own, Parent, backend::BackendTlsPolicy, gateway::GatewayClass, observed::Observed},
 };
 use std::collections::BTreeSet;
 
@@ -49,6 +49,7 @@ impl Engine {
             Kind::Gateway => self.gateway_status(object),
             Kind::ListenerSet => self.set_status(object),
             Kind::GrpcPolicy => self.policy_status(object),
+            Kind::BackendTlsPolicy => self.backend_tls_status(object),
             kind if kind.is_route() => self.route_status(object),
             _ => None,
         };
@@ -123,6 +124,29 @@ impl Engine {
         Said::new(policy?.metadata.generation, &status?)
     }
 
+    /// O(routes): policies of this kind are few, and nothing is served by them.
+    fn backend_tls_status(&mut self, object: &Ref) -> Option<Said> {
+        let task = Task::Project(object.clone());
+        let Some(policy) = self.state.world.all::<BackendTlsPolicy>().get(&object.key) else {
+            self.deps.forget(&task);
+            return None;
+        };
+        let (generation, services) = (policy.metadata.generation, status::backend_tls::services(policy).collect());
+        let gateways = self.routes.leading_to(&services);
+        let status = self.evaluate(&task, |read| status::backend_tls::project(&object.key, &gateways, read))?;
+        Said::new(generation, &status)
+    }
+
+    /// The policies whose status names Gateways that lead to one of the route's backends. O(policies of the kind).
+    pub(crate) fn mark_backend_tls(&mut self, lowered: &Lowered) {
+        let about = |service: NsName| lowered.clusters.iter().any(|cluster| cluster.service == service);
+        let policies = self.state.world.all::<BackendTlsPolicy>().iter();
+        let concerned = policies.filter(|(_, policy)| status::backend_tls::services(policy).any(about));
+        let tasks = concerned.map(|(key, _)| Task::Project(Ref::new(Kind::BackendTlsPolicy, key.clone())));
+        let tasks: Vec<Task> = tasks.collect();
+        self.dirty.mark_all(tasks);
+    }
+
     fn gateway_status(&mut self, object: &Ref) -> Option<Said> {
         let task = Task::Project(object.clone());
         let addresses = self.evaluate(&task, |read| read.addresses(&object.key).to_vec());
@@ -130,17 +154,19 @@ impl Engine {
             self.deps.forget(&task);
             return None;
         };
-        let delivery = self.delivery(&object.key, object);
+        let delivery = self.state.fleet.delivery(&object.key, object);
+        let report = self.state.quarantine.report(plan);
         let attached = |listener: &ListenerId| self.routes.attached(listener);
-        let status = status::gateway::project(&plan.report, &attached, &delivery, &addresses);
+        let status = status::gateway::project(&report, &attached, &delivery, &addresses);
         Said::new(plan.report.generation, &status)
     }
 
     fn set_status(&self, object: &Ref) -> Option<Said> {
         let surface = self.surfaces.get(&Parent::ListenerSet(object.key.clone()))?;
         let plan = self.gateways.plan(&surface.gateway)?;
-        let report = plan.report.sets.iter().find(|report| report.set == object.key)?;
-        let delivery = self.delivery(&surface.gateway, object);
+        let whole = self.state.quarantine.report(plan);
+        let report = whole.sets.iter().find(|report| report.set == object.key)?;
+        let delivery = self.state.fleet.delivery(&surface.gateway, object);
         let attached = |listener: &ListenerId| self.routes.attached(listener);
         Said::new(report.generation, &status::listener_set::project(report, &attached, &delivery))
     }
@@ -148,23 +174,22 @@ impl Engine {
     fn route_status(&self, object: &Ref) -> Option<Said> {
         let entry = self.routes.get(object)?;
         let route = self.state.world.routes().get(object)?;
-        let standings: Vec<Standing> =
-            entry.lowered.attachments.iter().map(|attachment| self.standing(object, attachment)).collect();
+        let standings: Vec<Standing> = entry
+            .lowered
+            .attachments
+            .iter()
+            .map(|attachment| self.standing(object, &entry.lowered, attachment))
+            .collect();
         let controller = &self.state.world.settings.controller;
         let status = status::route::project(route, &entry.lowered, controller, &standings);
         Said::new(entry.generation, &status)
     }
 
     /// An attachment lost only if every listener that takes it went to another route.
-    fn standing(&self, route: &Ref, attachment: &Attachment) -> Standing {
+    fn standing(&self, route: &Ref, lowered: &Lowered, attachment: &Attachment) -> Standing {
         let winners: Option<Vec<&Ref>> =
             super::route::listeners(attachment).into_iter().map(|listener| self.winner(listener, route)).collect();
         let lost_to = winners.and_then(|winners| winners.first().map(|winner| (*winner).clone()));
-        Standing { lost_to, delivery: self.delivery(&attachment.gateway, route) }
-    }
-
-    /// How far an object has come on one Gateway, refusals included.
-    pub(crate) fn delivery(&self, gateway: &NsName, object: &Ref) -> Delivery {
-        self.state.delivery(gateway, object)
+        Standing { lost_to, delivery: self.state.delivery(&attachment.gateway, route, lowered) }
     }
 }

@@ -130,19 +130,20 @@ impl Engine {
         });
         match id.kind {
             ResourceType::VirtualHost => self.host_refused(gateway, id, message),
-            ResourceType::Cluster => self.cluster_refused(&id.name),
+            ResourceType::Cluster => self.cluster_refused(&id.name, message),
             _ => {
                 Arc::make_mut(&mut self.state.quarantine).refuse(gateway, id.clone(), version, message.into());
-                self.dirty.mark(Task::Project(Ref::new(sluice_core::key::Kind::Gateway, gateway.clone())));
+                self.mark_listeners(gateway);
             }
         }
     }
 
     /// A cluster's form is its name, so a refused one has no earlier form: its share answers UNAVAILABLE. O(routes), at each refusal.
-    fn cluster_refused(&mut self, name: &Text) {
+    fn cluster_refused(&mut self, name: &Text, message: &str) {
         let until = self.state.world.now + CLUSTER_REST;
-        Arc::make_mut(&mut self.state.quarantine).shun_cluster(name.clone(), until);
+        Arc::make_mut(&mut self.state.quarantine).shun_cluster(name.clone(), until, message.into());
         for route in self.routes.naming(name) {
+            self.dirty.mark(Task::Project(route.clone()));
             self.dirty.mark(Task::Lower(route));
         }
     }

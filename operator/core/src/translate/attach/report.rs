@@ -106,6 +106,8 @@ pub struct ListenerReport {
     pub overlap: Option<Overlap>,
     /// What proxies are told of it.
     pub standing: Standing,
+    /// What of it the proxies refused, with their words; a plan never knows, whoever hears the proxies fills it in.
+    pub rejection: Option<Text>,
 }
 
 impl ListenerReport {
