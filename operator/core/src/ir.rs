@@ -10,7 +10,7 @@ use crate::{
     key::{Kind, NsName, Text},
     world::{backend::Endpoint, secret::Sensitive},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// One bound port of a Gateway. Named by port, so that no edit of a name or label drains connections.
@@ -87,7 +87,7 @@ pub enum Fallback {
 }
 
 /// Where a route comes from: for messages, access logs and quarantine.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// `GRPCRoute` or `HTTPRoute`: the kind is never lost.
     pub kind: Kind,
@@ -112,7 +112,7 @@ impl Origin {
 }
 
 /// One match and what happens then.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
     /// Where it comes from.
     pub origin: Origin,
@@ -131,7 +131,7 @@ pub struct Route {
 }
 
 /// When a route applies: path AND all of the rest.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Matcher {
     /// The path.
     pub path: PathMatcher,
@@ -146,7 +146,7 @@ pub struct Matcher {
 }
 
 /// How the path is matched.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum PathMatcher {
     /// Any path.
     Any,
@@ -161,7 +161,7 @@ pub enum PathMatcher {
 }
 
 /// A named value to match.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ValueMatcher {
     /// Header (lower case) or query parameter.
     pub name: Text,
@@ -170,7 +170,7 @@ pub struct ValueMatcher {
 }
 
 /// A test of a value.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ValueTest {
     /// Equal.
     Exact(Text),
@@ -179,7 +179,7 @@ pub enum ValueTest {
 }
 
 /// What happens to a matched request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Action {
     /// Sent to backends by weight.
     Forward(Forward),
@@ -188,7 +188,7 @@ pub enum Action {
 }
 
 /// Backends by weight.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Forward {
     /// In order of the rule's backends, zero weights left out; shares of one cluster with equal edits are added up.
     pub shares: Vec<Share>,
@@ -199,7 +199,7 @@ pub struct Forward {
 }
 
 /// A backend's part.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Share {
     /// Name of the cluster.
     pub cluster: Text,
@@ -212,7 +212,7 @@ pub struct Share {
 }
 
 /// A copy of requests.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mirror {
     /// Name of the cluster.
     pub cluster: Text,
@@ -221,7 +221,7 @@ pub struct Mirror {
 }
 
 /// Header edits in Gateway API's order: set, add, remove. Values are literal: `%` is escaped by the encoder.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HeaderEdits {
     /// Overwrite or add.
     pub set: Vec<(Text, Text)>,
@@ -232,7 +232,7 @@ pub struct HeaderEdits {
 }
 
 /// Deadlines. What is absent is not limited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Timeouts {
     /// From the first byte of the request to the last of the response; a shorter `grpc-timeout` of the client is honoured.
     pub request: Option<Duration>,
@@ -243,7 +243,7 @@ pub struct Timeouts {
 }
 
 /// Retries before anything was sent downstream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Retry {
     /// Beside the first.
     pub attempts: u32,
@@ -256,7 +256,7 @@ pub struct Retry {
 }
 
 /// How backends of a cluster are spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Upstream {
     /// HTTP/1.1.
     H1,
@@ -265,7 +265,7 @@ pub enum Upstream {
 }
 
 /// A Service's port, spoken to in one way. Shared by every rule that uses it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cluster {
     /// The Service.
     pub service: NsName,

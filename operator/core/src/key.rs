@@ -156,7 +156,7 @@ impl fmt::Display for Kind {
 }
 
 /// A namespace and a name; the namespace of cluster-scoped objects is empty. Orders as `namespace/name` does.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NsName {
     /// Empty for cluster-scoped objects.
     pub namespace: Text,
@@ -183,7 +183,7 @@ impl fmt::Display for NsName {
 }
 
 /// One object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ref {
     /// Its kind.
     pub kind: Kind,

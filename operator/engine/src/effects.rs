@@ -1,5 +1,6 @@
 //! What goes into a step and what comes out of it.
 
+use crate::quarantine::Memory;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sluice_core::{
@@ -17,6 +18,8 @@ pub enum Input {
     Change(Change),
     /// A proxy said something.
     Proxy(ProxyEvent),
+    /// A rule was refused before this process started. Comes before the objects, or with them.
+    Remember(Memory),
     /// Whether this process holds the lease: only then does it write.
     Leader(bool),
     /// A proxy served before this process started: statuses wait for it, within the grace of [`crate::Settings`].

@@ -5,6 +5,7 @@ use crate::{
     deps::{Deps, Task},
     dirty::{Dirty, Stage},
     effects::{Effects, Input, ProxyEvent},
+    quarantine::Memory,
     stage::{Authors, Backends, Certificates, Gateways, Hosts, Routes, Statuses, Trials},
     state::{Settings, State},
 };
@@ -107,6 +108,7 @@ impl Engine {
         match input {
             Input::Change(change) => self.change(change),
             Input::Proxy(event) => self.hear(event),
+            Input::Remember(memory) => self.remember(memory),
             Input::Leader(true) => self.take_lead(),
             Input::Leader(false) => self.state.leads = false,
             Input::Expect { gateway, proxy } => self.state.fleet.expect(&gateway, proxy),
@@ -137,6 +139,12 @@ impl Engine {
             }
             self.dirty.mark_all(roots(object));
         }
+    }
+
+    fn remember(&mut self, memory: Memory) {
+        let route = memory.route().clone();
+        Arc::make_mut(&mut self.state.quarantine).remember(memory);
+        self.dirty.mark_all([Task::Lower(route.clone()), Task::Project(route)]);
     }
 
     fn hear(&mut self, event: ProxyEvent) {

@@ -27,6 +27,6 @@ pub use dirty::Stage;
 pub use effects::{Apply, Effects, Event, Input, ProxyEvent, StatusUpdate};
 pub use engine::{Engine, Evaluations};
 pub use fleet::Fleet;
-pub use quarantine::Quarantine;
+pub use quarantine::{Memory, Quarantine};
 pub use scratch::{Output, scratch};
 pub use state::{Settings, State};

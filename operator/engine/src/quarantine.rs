@@ -10,6 +10,7 @@
 
 use crate::{blame::blamed, hash::fingerprint_of};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sluice_core::{
     ir::{self, Action, HeaderEdits, PathMatcher, ValueTest},
     key::{Kind, NsName, Ref, Text},
@@ -57,10 +58,27 @@ pub(crate) struct Refusal {
 }
 
 /// A form of a rule that proxies took.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Form {
     pub(crate) routes: Vec<Ranked>,
     pub(crate) clusters: Vec<ir::Cluster>,
+}
+
+/// A rule that the proxies refused, with what they serve instead: what a restart must not lose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    route: Ref,
+    content: u64,
+    message: Text,
+    label: Text,
+    last_good: Option<Form>,
+}
+
+impl Memory {
+    /// Whose rule it was.
+    pub(crate) fn route(&self) -> &Ref {
+        &self.route
+    }
 }
 
 /// Why a cluster is withheld, and until when it is not tried again.
@@ -166,6 +184,26 @@ impl Quarantine {
     /// Withholds a rule, or becomes sure of one.
     pub(crate) fn withhold(&mut self, key: RuleKey, refusal: Refusal) {
         self.rules.insert(key, refusal);
+    }
+
+    /// The culprits and their last good forms, in order of route. O(rules refused).
+    pub fn memory(&self) -> Vec<Memory> {
+        let culprits = self.rules.iter().filter(|(_, refusal)| refusal.certainty == Certainty::Condemned);
+        let memory = |(key, refusal): (&RuleKey, &Refusal)| Memory {
+            route: key.route.clone(),
+            content: key.content,
+            message: refusal.message.clone(),
+            label: refusal.label.clone(),
+            last_good: refusal.last_good.clone(),
+        };
+        culprits.map(memory).collect()
+    }
+
+    /// Withholds what was withheld before a restart. A rule that changed meanwhile is another one, and is tried.
+    pub(crate) fn remember(&mut self, memory: Memory) {
+        let Memory { route, content, message, label, last_good } = memory;
+        let refusal = Refusal { certainty: Certainty::Condemned, message, label, last_good };
+        self.rules.insert(RuleKey { route, content }, refusal);
     }
 
     /// Tries a rule again.

@@ -348,7 +348,7 @@ fn check(engine: &Engine, server: &mut Server) {
     }
 }
 
-/// `PROPTEST_CASES` histories, by default 2,500: that takes 40 s of CPU without optimisation.
+/// `PROPTEST_CASES` histories, by default 2,500: that takes 30 s of CPU without optimisation.
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(2500);
     ProptestConfig { cases, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() }

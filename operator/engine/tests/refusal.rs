@@ -9,7 +9,7 @@ use sluice_core::{
     key::{Kind, NsName, Ref},
     world::Change,
 };
-use sluice_engine::{Effects, Engine, Event, Input, ProxyEvent};
+use sluice_engine::{Effects, Engine, Event, Input, Memory, ProxyEvent};
 use sluice_xds::{Id, ResourceType, Version};
 use std::collections::BTreeSet;
 use world::{Server, bind, class, engine, gateway, grpc_route, http, https, meta, profile, rule, secret, service};
@@ -352,4 +352,28 @@ fn a_route_is_programmed_only_once_its_new_host_is_acknowledged() {
     assert_eq!(programmed(&server)["message"], "waiting for the proxies of Gateway a/one to acknowledge it");
     server.take(&sync(&mut engine));
     assert_eq!(programmed(&server)["status"], "True");
+}
+
+#[test]
+fn a_last_good_form_survives_a_restart_until_its_rule_is_mended() {
+    let mut before = Proxy::new();
+    before.tell([route(1, &[("A", "s"), ("B", "s")])]);
+    before.poison.insert("A");
+    before.tell([route(2, &[("A", "t"), ("B", "t")])]);
+    let kept = serde_json::to_string(&before.engine.state().quarantine.memory()).unwrap();
+    let memories: Vec<Memory> = serde_json::from_str(&kept).unwrap();
+    assert_eq!(memories, before.engine.state().quarantine.memory());
+
+    let mut after = Proxy::new();
+    let remembered = memories.into_iter().map(Input::Remember);
+    after.tell(remembered.chain([route(2, &[("A", "t"), ("B", "t")])]));
+    assert_eq!(after.host(), before.host(), "nothing is sent again");
+    assert_eq!(after.programmed(), before.programmed());
+    assert!(
+        !after.events.iter().any(|event| matches!(event, Event::Refused { .. })),
+        "no proxy had to refuse it again"
+    );
+    after.tell([route(3, &[("A", "s"), ("B", "t")])]);
+    assert!(after.programmed().starts_with("True Programmed"), "{}", after.programmed());
+    assert_eq!(after.engine.state().quarantine.memory(), []);
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Effects`] → deeds, and the inputs that they cause
 //!
-//! **Invariant:** certificates that were made survive a restart.
+//! **Invariant:** certificates that were made, and the last good forms of refused rules, survive a restart.
 //! **Invariant:** a proxy runs for exactly the Gateways of our class that have a bound port.
 //!
 //! It must not know how effects are computed.
@@ -28,7 +28,7 @@ use sluice_core::{
         gateway::{Gateway, GatewayClass, ListenerSet},
     },
 };
-use sluice_engine::{Apply, Effects, Engine, Event, Input};
+use sluice_engine::{Apply, Effects, Engine, Event, Input, Memory};
 use sluice_xds::{ResourceType, Snapshot};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,6 +39,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The file of the state directory with the certificates that were made here.
 const ISSUED: &str = "issued.json";
+
+/// The file of the state directory with the rules that proxies refused.
+const REFUSED: &str = "refused.json";
 
 /// The board, shared with the admin interface.
 pub(crate) type SharedBoard = Arc<Mutex<Board>>;
@@ -80,21 +83,36 @@ pub(crate) struct Operator {
     pub(crate) statuses: BTreeMap<Ref, Value>,
     /// Made here, by `namespace/name`.
     pub(crate) issued: BTreeMap<String, Value>,
+    /// Rules that proxies refused, as they are kept.
+    pub(crate) refused: Vec<Memory>,
     /// The newest of each Gateway.
     pub(crate) snapshots: SharedSnapshots,
 }
 
-/// The certificates of earlier runs, and the inputs that make them known.
-pub(crate) fn recall(state: &StateDirectory) -> (BTreeMap<String, Value>, Vec<Input>) {
+/// What earlier runs left.
+pub(crate) struct Recalled {
+    /// Certificates, by `namespace/name`.
+    pub(crate) issued: BTreeMap<String, Value>,
+    /// Rules that proxies refused.
+    pub(crate) refused: Vec<Memory>,
+    /// What makes both known.
+    pub(crate) inputs: Vec<Input>,
+}
+
+/// Reads what earlier runs left.
+pub(crate) fn recall(state: &StateDirectory) -> Recalled {
     let issued: BTreeMap<String, Value> = state.load(ISSUED);
     let known = issued.values().filter_map(|value| Object::decode(Kind::Secret, value.clone()).ok());
-    let inputs = known.map(|object| Input::Change(Change::Upsert(object))).collect();
-    (issued, inputs)
+    let refused: Vec<Memory> = state.load(REFUSED);
+    let remembered = refused.iter().cloned().map(Input::Remember);
+    let inputs = known.map(|object| Input::Change(Change::Upsert(object))).chain(remembered).collect();
+    Recalled { issued, refused, inputs }
 }
 
 impl Carry for Operator {
     fn carry(&mut self, effects: Effects, engine: &Engine) -> Vec<Input> {
         effects.events.iter().for_each(announce);
+        self.keep_refused(engine);
         for (gateway, snapshot) in &effects.snapshots {
             self.directory.publish(gateway, snapshot.clone());
             self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone(), snapshot.clone());
@@ -147,6 +165,18 @@ impl Operator {
     fn keep_issued(&self) {
         if let Err(error) = self.state.save(ISSUED, &self.issued) {
             tracing::error!("certificates cannot be kept over a restart: {error}");
+        }
+    }
+
+    /// Costs O(refused rules) a step: none, as a rule.
+    fn keep_refused(&mut self, engine: &Engine) {
+        let refused = engine.state().quarantine.memory();
+        if refused == self.refused {
+            return;
+        }
+        self.refused = refused;
+        if let Err(error) = self.state.save(REFUSED, &self.refused) {
+            tracing::error!("last good forms of refused rules cannot be kept over a restart: {error}");
         }
     }
 

@@ -11,7 +11,7 @@ use super::{
     envoy::{self, Launch},
     files::{self, Watch},
     finding::{Finding, Severity},
-    operate::{self, Operator, SharedBoard, SharedSnapshots, on},
+    operate::{self, Operator, Recalled, SharedBoard, SharedSnapshots, on},
     ports::{Mapping, Ports},
     screen::Screen,
     state,
@@ -86,8 +86,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let (stop, end) = (CancellationToken::new(), CancellationToken::new());
     let launch = Launch { binary, source: ads.local_addr()?, state: state.clone(), drain: options.drain };
     let shell = Shell::new(state, &options);
-    let (issued, recalled) = operate::recall(&shell.state);
-    let operator = shell.operator(launch, issued, stop.clone());
+    let recalled = operate::recall(&shell.state);
+    let known = recalled.inputs.clone();
+    let operator = shell.operator(launch, recalled, stop.clone());
     let (inputs, queue) = mpsc::channel(QUEUE);
     let servers = shell.serve(ads, pages, inputs.clone(), end.clone());
 
@@ -97,7 +98,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         shell: shell.clone(),
         findings: Vec::new(),
     };
-    let feed = tokio::spawn(manifests.feed(recalled, inputs, watch, stop.clone()));
+    let feed = tokio::spawn(manifests.feed(known, inputs, watch, stop.clone()));
     tokio::spawn(ended_by_signal(stop.clone(), shell.board.clone()));
     let engine = Engine::new(Settings { feedback: true, ..Settings::default() });
     let mut runtime = Runtime::new(engine, operator, shell.metrics.clone());
@@ -167,7 +168,7 @@ impl Shell {
         Store::new(Endpoints::new(endpoints), self.state.load(IDENTITIES))
     }
 
-    fn operator(&self, launch: Launch, issued: BTreeMap<String, Value>, stop: CancellationToken) -> Operator {
+    fn operator(&self, launch: Launch, recalled: Recalled, stop: CancellationToken) -> Operator {
         Operator {
             directory: self.directory.clone(),
             board: self.board.clone(),
@@ -179,7 +180,8 @@ impl Shell {
             stop,
             running: BTreeMap::new(),
             statuses: BTreeMap::new(),
-            issued,
+            issued: recalled.issued,
+            refused: recalled.refused,
             snapshots: self.snapshots.clone(),
         }
     }

@@ -24,6 +24,7 @@ use crate::{
     key::{Kind, NsName, Text},
     world::{Parent, gateway::Namespaces, route::ParentRef},
 };
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A listener, wherever it was written.
@@ -121,7 +122,7 @@ pub struct Binding {
 }
 
 /// A route of the ir with what decides its place among others (R15).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ranked {
     /// Greater first.
     pub rank: Rank,
@@ -130,7 +131,7 @@ pub struct Ranked {
 }
 
 /// What decides the order of matching, hostnames aside; the greater is tried first. One comparator for every route kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Rank {
     /// Exact over prefix over expression.
     pub form: u8,

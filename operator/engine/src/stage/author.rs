@@ -142,12 +142,11 @@ impl Engine {
         let task = Task::Author(service.clone());
         let authored = self.evaluate(&task, |read| author::author(service, read)).map(Arc::new);
         self.dirty.mark(Task::Project(Ref::new(Kind::GrpcService, service.clone())));
-        match self.state.world.all::<Own<GrpcServiceSpec>>().get(service) {
-            Some(object) => self.authors.note_policy(service, object.spec.deletion_policy),
-            None => {
-                self.deps.forget(&task);
-                self.authors.orphan(service);
-            }
+        if let Some(object) = self.state.world.all::<Own<GrpcServiceSpec>>().get(service) {
+            self.authors.note_policy(service, object.spec.deletion_policy);
+        } else {
+            self.deps.forget(&task);
+            self.authors.orphan(service);
         }
         if self.authors.get(service) == authored.as_ref() && !self.authors.incomplete.contains(service) {
             return;
