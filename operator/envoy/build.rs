@@ -8,13 +8,14 @@ use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
 /// The local limit stands first: protox resolves its `common.ratelimit` against every package read so far, and fault brings a
 /// `filters.common` that hides it.
-const ROOTS: [&str; 16] = [
+const ROOTS: [&str; 17] = [
     "envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit.proto",
     "envoy/config/bootstrap/v3/bootstrap.proto",
     "envoy/config/cluster/v3/cluster.proto",
     "envoy/config/endpoint/v3/endpoint.proto",
     "envoy/config/listener/v3/listener.proto",
     "envoy/config/route/v3/route.proto",
+    "envoy/extensions/access_loggers/stream/v3/stream.proto",
     "envoy/extensions/filters/http/cors/v3/cors.proto",
     "envoy/extensions/filters/http/fault/v3/fault.proto",
     "envoy/extensions/filters/http/grpc_web/v3/grpc_web.proto",

@@ -84,7 +84,7 @@ impl ApiServer {
         Ok(server)
     }
 
-    /// Applies a manifest by server-side apply. The answer to several documents is a List.
+    /// Applies a manifest by server-side apply as Sluice does, unknown fields refused. The answer to several documents is a List.
     pub fn apply(&self, manifest: &str, keep: Keep) -> Result<Value, Refusal> {
         let dry_run = match keep {
             Keep::Stored => "--dry-run=none",
@@ -92,7 +92,16 @@ impl ApiServer {
         };
         let output = self
             .kubectl(
-                &["apply", "--server-side", "--force-conflicts", "--output=json", dry_run, "--filename=-"],
+                &[
+                    "apply",
+                    "--server-side",
+                    "--force-conflicts",
+                    "--field-manager=sluice",
+                    "--validate=strict",
+                    "--output=json",
+                    dry_run,
+                    "--filename=-",
+                ],
                 manifest,
             )
             .map_err(|error| Refusal { message: error.to_string() })?;
@@ -100,6 +109,16 @@ impl ApiServer {
             return Err(Refusal { message: String::from_utf8_lossy(&output.stderr).into_owned() });
         }
         serde_json::from_slice(&output.stdout).map_err(|error| Refusal { message: error.to_string() })
+    }
+
+    /// Tries to create an object that does not exist yet, unknown fields refused.
+    ///
+    /// It differs from applying in that an empty object stays one: server-side apply takes it for null.
+    pub fn try_create(&self, manifest: &str) -> Result<(), Refusal> {
+        let create = ["create", "--validate=strict", "--dry-run=server", "--filename=-"];
+        let output = self.kubectl(&create, manifest).map_err(|error| Refusal { message: error.to_string() })?;
+        let said = || String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(Refusal { message: said() }) }
     }
 
     /// What `kubectl explain` says of a path such as `grpcservice.spec.hostnames`.

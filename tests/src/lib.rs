@@ -13,5 +13,6 @@ pub mod envoy;
 pub mod golden;
 pub mod local;
 pub mod manifests;
+pub mod offline;
 pub mod stage;
 pub mod wire;

@@ -15,7 +15,6 @@
 #![expect(clippy::doc_markdown, reason = "the comments of fields are what `kubectl explain` prints, as plain text")]
 #![expect(clippy::duplicated_attributes, reason = "printer columns repeat `type_`, each in its own list")]
 
-pub mod conditions;
 pub mod crds;
 pub mod grpcservice;
 pub mod policy;
@@ -39,12 +38,6 @@ pub const API_VERSION: &str = "sluice.dev/v1alpha1";
 pub const CONTROLLER_NAME: &str = "sluice.dev/gateway-controller";
 /// The `GatewayClass` that the operator creates if it is absent.
 pub const GATEWAY_CLASS: &str = "sluice";
-/// Field manager of server-side apply.
-pub const FIELD_MANAGER: &str = "sluice";
-/// Finalizer on `GrpcService` and Gateway, never on routes.
-pub const FINALIZER: &str = "sluice.dev/finalizer";
-/// Namespace of the install.
-pub const INSTALL_NAMESPACE: &str = "sluice-system";
 /// Label on every generated object, with the value [`MANAGED_BY`].
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`].

@@ -205,36 +205,6 @@ reasons! {
     }
 }
 
-reasons! {
-    /// Condition of our own on the parents of a route: whether the proxies serve this generation of the route.
-    RouteProgrammedReason of "sluice.dev/Programmed" {
-        /// An address is assigned and every counted proxy acknowledged this generation.
-        Programmed => True,
-        /// Proxies have not answered yet.
-        Pending => Unknown,
-        /// Proxies refused a part; the message has their words and the rule's name.
-        Rejected => False,
-        /// No proxy is ready.
-        NoReadyProxy => False,
-        /// The Gateway has no address.
-        AddressNotAssigned => False,
-    }
-}
-
-reasons! {
-    /// Whether a `GrpcPolicy` is in force for an ancestor (GEP-713).
-    PolicyAncestorReason of "Accepted" {
-        /// It is in force.
-        Accepted => True,
-        /// An older policy has the same target.
-        Conflicted => False,
-        /// A value is not usable.
-        Invalid => False,
-        /// The route or the rule is absent.
-        TargetNotFound => False,
-    }
-}
-
 /// Why a `GrpcService` is ready or not: the roll-up of its other conditions, by the reason that stands in its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReadyReason {
@@ -302,8 +272,6 @@ mod tests {
         check(PolicyAcceptedReason::ALL);
         check(ProgrammedReason::ALL);
         check(RulesInOrderReason::ALL);
-        check(RouteProgrammedReason::ALL);
-        check(PolicyAncestorReason::ALL);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Envoy's side of Sluice: from the intermediate representation to the messages that Envoy reads.
 //!
-//! [`sluice_core::ir`] → [`encode`] → [`sluice_xds::Resource`]; [`bootstrap`] and [`json`] show the rest of the same configuration.
+//! [`sluice_core::ir`] → [`encode`] → [`sluice_xds::Resource`]; [`bootstrap`] and [`json`] show the rest of the same configuration;
+//! a line that Envoy writes → [`refusal`].
 //!
 //! **Invariant:** a version is a hash of the ir and of [`encode::ENCODER`], never of bytes: envoy-types keeps maps in hash order,
 //! so that equal messages have many encodings.
@@ -11,4 +12,5 @@
 pub mod bootstrap;
 pub mod encode;
 pub mod json;
+pub mod refusal;
 mod wire;

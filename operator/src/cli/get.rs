@@ -2,11 +2,13 @@
 
 mod columns;
 
-use crate::local::client;
+use crate::local::{
+    client,
+    summary::{table, text},
+};
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use columns::Width;
-use comfy_table::{Table, presets};
 use http::Method;
 use serde_json::{Value, json};
 use sluice_core::key::Kind;
@@ -158,20 +160,6 @@ fn names(kind: Kind) -> Vec<String> {
     vec![single, plural, short.to_owned()]
 }
 
-fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A table without lines, as kubectl prints it.
-pub(super) fn plain(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table
-}
-
 /// A table for each kind, with an empty line between.
 fn tables(objects: &[&Value], wanted: &Wanted, width: Width, now: DateTime<Utc>) -> String {
     let kinds = Kind::ALL.into_iter().filter_map(|kind| {
@@ -194,56 +182,15 @@ fn one_table<'v>(
     let space = (!kind.is_cluster_scoped()).then_some("NAMESPACE");
     let headers = columns.iter().map(|column| column.header);
     let header: Vec<_> = space.into_iter().chain(["NAME"]).chain(headers).chain(["AGE"]).collect();
-    let mut table = plain(&header);
     // Where kinds are mixed, a name says its kind.
     let prefix = wanted.kind.map_or_else(|| format!("{}/", kind.name().to_lowercase()), |_| String::new());
-    for object in objects {
+    let rows = objects.map(|object| {
         let namespace = space.map(|_| text(object, "/metadata/namespace").to_owned());
         let name = format!("{prefix}{}", text(object, "/metadata/name"));
         let cells = columns.iter().map(|column| column.cell(object));
-        table.add_row(namespace.into_iter().chain([name]).chain(cells).chain([columns::age(object, now)]));
-    }
-    let text = table.to_string();
-    text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
-}
-
-/// The one condition that tells most.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
-    pub(super) word: String,
-    pub(super) reason: String,
-    pub(super) message: String,
-}
-
-/// Conditions in the order in which they are asked: the roll-up, then what fails first.
-const RANKS: [&str; 8] = [
-    "Ready",
-    "Accepted",
-    "ResolvedRefs",
-    "sluice.dev/Programmed",
-    "Programmed",
-    "Generated",
-    "CertificateReady",
-    "Conflicted",
-];
-
-impl Summary {
-    pub(super) fn of(object: &Value) -> Self {
-        let status = object.get("status").unwrap_or(&Value::Null);
-        let lists = ["/conditions", "/parents/0/conditions", "/ancestors/0/conditions"];
-        let found = lists.iter().filter_map(|list| status.pointer(list)?.as_array()).flatten().collect::<Vec<_>>();
-        let named = |name: &&str| found.iter().find(|condition| text(condition, "/type") == *name).copied();
-        let known: Vec<_> = RANKS.iter().filter_map(named).collect();
-        let telling = known.first().filter(|first| text(first, "/type") == "Ready");
-        let failing = known
-            .iter()
-            .find(|condition| text(condition, "/status") != "True" && text(condition, "/type") != "Conflicted");
-        telling.or(failing).or(known.last()).map_or_else(Self::default, |condition| Self {
-            word: format!("{}={}", text(condition, "/type"), text(condition, "/status")),
-            reason: text(condition, "/reason").to_owned(),
-            message: text(condition, "/message").to_owned(),
-        })
-    }
+        namespace.into_iter().chain([name]).chain(cells).chain([columns::age(object, now)]).collect::<Vec<_>>()
+    });
+    table(&header, rows)
 }
 
 #[cfg(test)]
@@ -321,16 +268,5 @@ mod tests {
         assert_eq!(only["kind"], "Gateway");
         let list = wanted(None, None, None).whole(&[&objects[2]]);
         assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&json!("List"), &json!("Gateway")));
-    }
-
-    #[test]
-    fn the_roll_up_tells_most_and_without_one_what_fails_first() {
-        let condition =
-            |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "R", "message": "m"});
-        let service = json!({"status": {"conditions": [condition("Accepted", "False"), condition("Ready", "True")]}});
-        let parents = json!([{"conditions": [condition("Accepted", "True"), condition("ResolvedRefs", "False")]}]);
-        let route = json!({"status": {"parents": parents}});
-        assert_eq!(Summary::of(&service).word, "Ready=True");
-        assert_eq!(Summary::of(&route).word, "ResolvedRefs=False");
     }
 }

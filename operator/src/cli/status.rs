@@ -1,6 +1,7 @@
 //! `sluice status`: how a running local mode is doing.
 
-use super::get::{Summary, fetch, plain};
+use super::get::fetch;
+use crate::local::summary::{Summary, table};
 use serde_json::Value;
 use std::{fmt::Write as _, net::SocketAddr, process::ExitCode};
 
@@ -20,7 +21,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Gateways, then what is not well, then what is wrong with the manifests.
 fn report(status: &Value) -> String {
-    let mut text = format!("{}\n", gateways(status));
+    let mut text = gateways(status);
     let objects = status.get("objects").and_then(Value::as_array).into_iter().flatten();
     let unwell = objects.filter_map(|object| {
         let summary = Summary::of(object);
@@ -47,22 +48,16 @@ fn report(status: &Value) -> String {
 }
 
 fn gateways(status: &Value) -> String {
-    let mut table = plain(&["GATEWAY", "LISTENS", "PROXIES", "READY", "REVISION", "RESOURCES"]);
-    for (name, gateway) in status.get("gateways").and_then(Value::as_object).into_iter().flatten() {
+    let gateways = status.get("gateways").and_then(Value::as_object).into_iter().flatten();
+    let rows = gateways.map(|(name, gateway)| {
         let number = |field: &str| gateway.get(field).unwrap_or(&Value::Null).to_string();
         let ports = gateway.get("ports").and_then(Value::as_object).into_iter().flatten();
         let ports: Vec<_> =
             ports.map(|(port, address)| format!("{port} at {}", address.as_str().unwrap_or_default())).collect();
-        table.add_row([
-            name.clone(),
-            ports.join(", "),
-            number("proxies"),
-            number("ready"),
-            number("revision"),
-            number("resources"),
-        ]);
-    }
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+        let listens = ports.join(", ");
+        [name.clone(), listens, number("proxies"), number("ready"), number("revision"), number("resources")]
+    });
+    table(&["GATEWAY", "LISTENS", "PROXIES", "READY", "REVISION", "RESOURCES"], rows)
 }
 
 fn finding(finding: &Value) -> Option<String> {

@@ -8,7 +8,7 @@
 //! It must not know how anything came about.
 
 use super::{
-    finding::Finding,
+    finding::{Finding, Severity},
     summary::{self, Summary},
 };
 use chrono::{DateTime, Utc};
@@ -49,15 +49,29 @@ pub(crate) struct Board {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
     object: Ref,
+    /// The listener or parent whose condition it is; empty for the object's own.
+    part: String,
     kind: String,
     status: String,
     reason: String,
     message: String,
 }
 
+impl Turn {
+    /// Whether somebody has to do something about it; what is pending or unknown passes by itself.
+    pub(crate) fn is_trouble(&self) -> bool {
+        let good = if self.kind == "Conflicted" { "False" } else { "True" };
+        self.status != good && self.status != "Unknown" && self.reason != "Pending"
+    }
+}
+
 impl fmt::Display for Turn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}={} ({})", self.object, self.kind, self.status, self.reason)?;
+        write!(f, "{}", self.object)?;
+        if !self.part.is_empty() {
+            write!(f, " {}", self.part)?;
+        }
+        write!(f, ": {}={} ({})", self.kind, self.status, self.reason)?;
         if self.status != "True" && !self.message.is_empty() { write!(f, ": {}", self.message) } else { Ok(()) }
     }
 }
@@ -88,10 +102,12 @@ impl Board {
     pub(crate) fn set_status(&mut self, reference: &Ref, mut status: Value, now: DateTime<Utc>) -> Vec<Turn> {
         let before = self.statuses.get(reference);
         let mut turns = Vec::new();
-        stamp(&mut status, before, &json!(now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)), &mut |condition| {
+        let now = json!(now.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+        stamp(&mut status, before, &now, &mut |part, condition| {
             let text = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             turns.push(Turn {
                 object: reference.clone(),
+                part: part.to_owned(),
                 kind: text("type"),
                 status: text("status"),
                 reason: text("reason"),
@@ -126,7 +142,7 @@ impl Board {
         json!({"ready": self.is_ready(), "gateways": gateways, "objects": objects, "findings": self.findings})
     }
 
-    /// What fits on a screen: every Gateway, and every object that has a status.
+    /// What fits on a screen: every Gateway, every object that has a status, and whether anything is wrong with the manifests.
     pub(crate) fn glance(&self) -> String {
         let gateways = self.gateways.iter().map(|(name, served)| {
             let ports: Vec<_> = served.ports.iter().map(|(port, address)| format!("{port} at {address}")).collect();
@@ -137,7 +153,13 @@ impl Board {
             let Summary { word, reason, .. } = Summary::of(&json!({"status": status}));
             [reference.kind.to_string(), reference.key.to_string(), word, reason]
         });
-        summary::table(&["KIND", "NAME", "STATUS", "REASON"], gateways.chain(objects))
+        let table = summary::table(&["KIND", "NAME", "STATUS", "REASON"], gateways.chain(objects));
+        // The lines that told them have scrolled away by the time somebody wonders.
+        match self.findings.iter().filter(|finding| finding.severity != Severity::Note).count() {
+            0 => table,
+            1 => format!("{table}1 finding in the manifests: see `sluice status`\n"),
+            count => format!("{table}{count} findings in the manifests: see `sluice status`\n"),
+        }
     }
 
     fn with_status(&self, reference: &Ref, mut value: Value) -> Value {
@@ -159,7 +181,7 @@ fn without_secrets(reference: &Ref, mut value: Value) -> Value {
 }
 
 /// Walks two forms of a status side by side; conditions are matched by type, everything else by its place.
-fn stamp(new: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnMut(&Value)) {
+fn stamp(new: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnMut(&str, &Value)) {
     match new {
         Value::Object(fields) => {
             for (name, field) in fields {
@@ -173,14 +195,26 @@ fn stamp(new: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnM
         }
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                stamp(item, old.and_then(|old| old.get(index)), now, turned);
+                let part = part(item);
+                let old = old.and_then(|old| old.get(index));
+                stamp(item, old, now, &mut |inner, condition| {
+                    turned(if inner.is_empty() { &part } else { inner }, condition);
+                });
             }
         }
         _ => {}
     }
 }
 
-fn stamp_conditions(conditions: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnMut(&Value)) {
+/// How an item of a status is called: a listener by its name, a parent by that of the object.
+fn part(item: &Value) -> String {
+    let name = |pointer: &str| item.pointer(pointer).and_then(Value::as_str);
+    let listener = name("/name").map(|listener| format!("listener {listener}"));
+    let parent = || name("/parentRef/name").or(name("/ancestorRef/name")).map(|parent| format!("at {parent}"));
+    listener.or_else(parent).unwrap_or_default()
+}
+
+fn stamp_conditions(conditions: &mut Value, old: Option<&Value>, now: &Value, turned: &mut dyn FnMut(&str, &Value)) {
     let old = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for condition in conditions.as_array_mut().into_iter().flatten() {
         let before = old.iter().find(|before| before.get("type") == condition.get("type"));
@@ -191,7 +225,7 @@ fn stamp_conditions(conditions: &mut Value, old: Option<&Value>, now: &Value, tu
             .unwrap_or(now)
             .clone();
         if !(same("status") && same("reason") && same("message")) {
-            turned(condition);
+            turned("", condition);
         }
         if let Some(fields) = condition.as_object_mut() {
             fields.insert("lastTransitionTime".to_owned(), time);
@@ -202,6 +236,7 @@ fn stamp_conditions(conditions: &mut Value, old: Option<&Value>, now: &Value, tu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::local::finding::Place;
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(second, 0).unwrap()
@@ -224,6 +259,39 @@ mod tests {
         assert_eq!(time_after("False", "m", 2), ("1970-01-01T00:00:01Z".to_owned(), 0));
         assert_eq!(time_after("False", "n", 3), ("1970-01-01T00:00:01Z".to_owned(), 1));
         assert_eq!(time_after("True", "n", 4), ("1970-01-01T00:00:04Z".to_owned(), 1));
+    }
+
+    #[test]
+    fn what_somebody_has_to_mend_is_trouble_and_names_the_listener() {
+        let turn = |kind: &str, status: &str, reason: &str| {
+            let condition = json!({"type": kind, "status": status, "reason": reason, "message": "m"});
+            let listeners = json!({"listeners": [{"name": "https", "conditions": [condition]}]});
+            let gateway = Ref::new(Kind::Gateway, NsName::new("a", "g"));
+            Board::default().set_status(&gateway, listeners, at(1)).remove(0)
+        };
+        let cases = [
+            ("Accepted", "False", "PortUnavailable", true),
+            ("Accepted", "True", "Accepted", false),
+            ("Programmed", "False", "Pending", false),
+            ("Programmed", "Unknown", "Pending", false),
+            ("Conflicted", "False", "NoConflicts", false),
+            ("Conflicted", "True", "HostnameConflict", true),
+        ];
+        for (kind, status, reason, trouble) in cases {
+            let turn = turn(kind, status, reason);
+            assert_eq!(turn.is_trouble(), trouble, "{turn}");
+            assert!(turn.to_string().starts_with("Gateway a/g listener https: "), "{turn}");
+        }
+    }
+
+    #[test]
+    fn a_glance_tells_that_something_is_wrong_with_the_manifests_and_where_to_read_it() {
+        let mut board = Board::default();
+        assert!(!board.glance().contains("sluice status"));
+        let place = Place { file: "a.yaml".into(), line: 1 };
+        let finding = |severity| Finding { place: place.clone(), severity, message: "m".to_owned() };
+        board.set_manifests(&BTreeMap::new(), vec![finding(Severity::Error), finding(Severity::Note)]);
+        assert!(board.glance().ends_with("1 finding in the manifests: see `sluice status`\n"), "{}", board.glance());
     }
 
     #[test]

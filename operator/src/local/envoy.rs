@@ -7,7 +7,12 @@
 //!
 //! It must not know what the proxy serves.
 
-use super::{client, state::Directory};
+use super::{
+    client,
+    operate::{SharedSnapshots, latest},
+    refusals::Refused,
+    state::Directory,
+};
 use anyhow::{Context as _, bail};
 use chrono::Utc;
 use http::Method;
@@ -37,6 +42,8 @@ const HEALTHY: Duration = Duration::from_secs(30);
 const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// How long a child that was told to quit may take.
 const QUIT: Duration = Duration::from_secs(2);
+/// Envoy's own 10 s are long for somebody who waits to be told why a call failed.
+const LOG_FLUSH_MS: &str = "200";
 /// Connections on one machine.
 const MAX_CONNECTIONS: u32 = 50_000;
 
@@ -51,6 +58,8 @@ pub(crate) struct Launch {
     pub(crate) state: Directory,
     /// How long calls may take to end after SIGTERM.
     pub(crate) drain: Duration,
+    /// What proxies were given.
+    pub(crate) snapshots: SharedSnapshots,
 }
 
 /// Finds the binary: as named, in `PATH`, or the one that `hack/fetch` put into the cache.
@@ -110,7 +119,10 @@ async fn run(launch: &Launch, gateway: &NsName, stop: &CancellationToken) -> any
         .command(&launch.binary, launch.drain)
         .spawn()
         .with_context(|| format!("starting {}", launch.binary.display()))?;
-    forward(child.stderr.take(), gateway);
+    let ending = stop.clone();
+    follow(child.stderr.take(), gateway, move |gateway, line| repeat(line, gateway, &ending));
+    let snapshots = launch.snapshots.clone();
+    follow(child.stdout.take(), gateway, move |gateway, line| tell_refused(line, gateway, &snapshots));
     tracing::info!(%gateway, pid = child.id(), "Envoy started");
     tokio::select! {
         ended = child.wait() => bail!("ended with {}", ended.context("waiting for it")?),
@@ -144,9 +156,10 @@ impl Files {
             .arg("--admin-address-path")
             .arg(&self.admin)
             .args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warn", "--log-format", "%l %n: %v"])
+            .args(["--file-flush-interval-msec", LOG_FLUSH_MS])
             .args(["--drain-strategy", "immediate", "--drain-time-s", &drain.as_secs().max(1).to_string()])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         command
@@ -182,12 +195,33 @@ fn dying_with_us(binary: &Path) -> Command {
     command
 }
 
-fn forward(output: Option<impl AsyncRead + Unpin + Send + 'static>, gateway: &NsName) {
+/// What Envoy warns of while it is being ended is the end itself.
+fn repeat(line: &str, gateway: &NsName, ending: &CancellationToken) {
+    if ending.is_cancelled() {
+        tracing::debug!(%gateway, "Envoy: {line}");
+    } else {
+        tracing::warn!(%gateway, "Envoy: {line}");
+    }
+}
+
+fn tell_refused(line: &str, gateway: &NsName, snapshots: &SharedSnapshots) {
+    let snapshot = latest(snapshots, gateway);
+    if let Some(refused) = Refused::read(line, gateway, snapshot.as_deref()) {
+        tracing::warn!("{refused}");
+    }
+}
+
+/// Reads to the end, whatever is written: a pipe that nobody empties would block the child.
+fn follow(
+    output: Option<impl AsyncRead + Unpin + Send + 'static>,
+    gateway: &NsName,
+    tell: impl Fn(&NsName, &str) + Send + 'static,
+) {
     let (Some(output), gateway) = (output, gateway.clone()) else { return };
     tokio::spawn(async move {
         let mut lines = BufReader::new(output).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            tracing::warn!(%gateway, "Envoy: {line}");
+            tell(&gateway, &line);
         }
     });
 }

@@ -7,7 +7,7 @@
 //! It must not know what the kinds mean, nor where the text came from.
 
 use super::finding::{Finding, Place};
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, ScanError, YamlData};
 use serde_json::{Map, Number, Value};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -87,8 +87,10 @@ fn is_separator(line: &str) -> bool {
 
 fn read_part(file: &Arc<str>, offset: usize, part: &str) -> Result<Vec<Document>, Finding> {
     let place = |line: usize| Place { file: file.clone(), line: offset + line };
-    let roots = MarkedYaml::load_from_str(part)
-        .map_err(|error| Finding::error(place(error.marker().line()), format!("not valid YAML: {}", error.info())))?;
+    let roots = MarkedYaml::load_from_str(part).map_err(|error| {
+        let line = place(line_of(&error, part));
+        Finding::error(line, format!("not valid YAML: {}{}", error.info(), remedy(&error)))
+    })?;
     let mut documents = Vec::new();
     for root in &roots {
         let mut reading = Reading { offset, lines: Lines::new() };
@@ -98,6 +100,27 @@ fn read_part(file: &Arc<str>, offset: usize, part: &str) -> Result<Vec<Document>
         documents.extend(flatten(Document { value, place: place(line), lines, root: String::new() })?);
     }
     Ok(documents)
+}
+
+/// A bracket that is not closed is noticed at the start of what follows it: the mistake is in the last line before.
+fn line_of(error: &ScanError, part: &str) -> usize {
+    let noticed = error.marker().line();
+    let written = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let current = part.lines().nth(noticed.saturating_sub(1)).unwrap_or_default();
+    let before = current.chars().take(error.marker().col());
+    if !is_about_brackets(error) || before.into_iter().any(|letter| !letter.is_whitespace()) {
+        return noticed;
+    }
+    let earlier: Vec<_> = part.lines().take(noticed.saturating_sub(1)).collect();
+    earlier.iter().rposition(|line| written(line)).map_or(noticed, |index| index + 1)
+}
+
+fn remedy(error: &ScanError) -> &'static str {
+    if is_about_brackets(error) { ": close each [ and { that is open" } else { "" }
+}
+
+fn is_about_brackets(error: &ScanError) -> bool {
+    error.info().contains("flow")
 }
 
 /// Items of a `List` stand for themselves; an empty document stands for nothing.
@@ -225,6 +248,18 @@ mod tests {
         assert_eq!(kinds, ["A", "C"]);
         let [finding] = manifest.findings.as_slice() else { panic!("one finding") };
         assert!((4..=5).contains(&finding.place.line), "{finding}");
+    }
+
+    #[test]
+    fn a_bracket_that_is_not_closed_is_named_at_its_line() {
+        let cases =
+            [("a: 1\nb: [{c: d]\ne: f\n", 2), ("a: 1\nb: [c\n\n# said later\ne: f\n", 2), ("a: 1\nb: {c: d\n", 2)];
+        for (text, line) in cases {
+            let manifest = read(text);
+            let [finding] = manifest.findings.as_slice() else { panic!("one finding: {text}") };
+            assert_eq!(finding.place.line, line, "{finding}");
+            assert!(finding.message.ends_with("close each [ and { that is open"), "{finding}");
+        }
     }
 
     #[test]

@@ -201,7 +201,11 @@ impl Operator {
             statuses.flat_map(|(object, status)| board.set_status(&object, status, Utc::now())).collect()
         });
         for turn in turns {
-            tracing::info!("{turn}");
+            if turn.is_trouble() {
+                tracing::warn!("{turn}");
+            } else {
+                tracing::info!("{turn}");
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use crate::{
 use anyhow::Context as _;
 use chrono::Utc;
 use serde_json::Value;
+use sluice_core::world::{self, Exposure};
 use sluice_engine::{Engine, Input, Settings};
 use std::{
     collections::BTreeMap,
@@ -84,8 +85,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let pages = bind_admin(options.admin).await?;
 
     let (stop, end) = (CancellationToken::new(), CancellationToken::new());
-    let launch = Launch { binary, source: ads.local_addr()?, state: state.clone(), drain: options.drain };
     let shell = Shell::new(state, &options);
+    let launch = Launch {
+        binary,
+        source: ads.local_addr()?,
+        state: shell.state.clone(),
+        drain: options.drain,
+        snapshots: shell.snapshots.clone(),
+    };
     let recalled = operate::recall(&shell.state);
     let known = recalled.inputs.clone();
     let operator = shell.operator(launch, recalled, stop.clone());
@@ -100,7 +107,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     };
     let feed = tokio::spawn(manifests.feed(known, inputs, watch, stop.clone()));
     tokio::spawn(ended_by_signal(stop.clone(), shell.board.clone()));
-    let engine = Engine::new(Settings { feedback: true, ..Settings::default() });
+    let world = world::Settings { exposure: Exposure::Host, ..world::Settings::default() };
+    let engine = Engine::new(Settings { world, feedback: true, ..Settings::default() });
     let mut runtime = Runtime::new(engine, operator, shell.metrics.clone());
     runtime.run(queue, stop.clone()).await;
 
@@ -263,6 +271,7 @@ impl Manifests {
         watch: Watch,
         stop: CancellationToken,
     ) {
+        // No proxy is expected from an earlier run: each Envoy is our child, and starts anew with us.
         let mut batch = vec![Input::Leader(true)];
         batch.extend(recalled);
         loop {

@@ -14,6 +14,8 @@ pub(crate) struct Summary {
     pub(crate) word: String,
     /// Its reason.
     pub(crate) reason: String,
+    /// Its message.
+    pub(crate) message: String,
 }
 
 /// Conditions in the order in which they are asked: the roll-up, then what fails first.
@@ -33,21 +35,25 @@ impl Summary {
         roll_up.or(failing).or(known.last()).map_or_else(Self::default, |condition| Self {
             word: format!("{}={}", text(condition, "/type"), text(condition, "/status")),
             reason: text(condition, "/reason").to_owned(),
+            message: text(condition, "/message").to_owned(),
         })
     }
 }
 
 /// The text at a pointer; empty if there is none.
-fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
+pub(crate) fn text<'v>(object: &'v Value, pointer: &str) -> &'v str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A table without lines.
+/// A table without lines, as kubectl prints it; each row ends its line.
 pub(crate) fn table<R: Into<comfy_table::Row>>(header: &[&str], rows: impl IntoIterator<Item = R>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table.add_rows(rows);
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    table.to_string().lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 #[cfg(test)]

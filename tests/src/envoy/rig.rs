@@ -37,7 +37,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum News {
     /// Envoy said this.
-    Heard(DeltaDiscoveryRequest),
+    Heard(Box<DeltaDiscoveryRequest>),
     /// The session said this.
     Sent(Response),
     /// The session learned this.
@@ -106,7 +106,7 @@ impl Served {
     }
 
     fn summary(&self) -> String {
-        self.news.iter().map(|news| format!("{news}\n")).collect()
+        self.news.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     /// Waits until Envoy has all of a revision.
@@ -143,7 +143,7 @@ async fn serve(
         let input = tokio::select! {
             heard = stream.next() => {
                 let heard = heard?;
-                news.send(News::Heard(heard.clone())).ok()?;
+                news.send(News::Heard(Box::new(heard.clone()))).ok()?;
                 Input::Request(request(heard)?)
             }
             changed = snapshots.changed() => {

@@ -133,11 +133,41 @@ async fn our_session_names_a_new_unusable_cluster_and_moves_on_without_it() {
     rig.publish([unusable(&bad), assignment(&bad, &[])], []).unwrap();
     let named = rig.served.until("a suspect", suspects).await.unwrap();
     let id = Id::new(ResourceType::Cluster, bad.name());
-    assert_eq!(named, [id.clone()]);
+    assert_eq!(named, std::slice::from_ref(&id));
     let added = backend(&good, &[echo.address()]).into_iter().chain([sent_to(&[(&good, 1)])]);
     rig.publish(added, [id, Id::new(ResourceType::Assignment, bad.name())]).unwrap();
     rig.synced().await.unwrap();
     answered_by(&rig, "good").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_session_suspects_the_unusable_cluster_of_a_response_that_is_never_answered() {
+    let echo = Echo::start("new").await.unwrap();
+    // In this order the new one starts to warm once the unusable one is stuck.
+    let (bad, new) = (cluster("bad"), cluster("new"));
+    let mut rig = Rig::start(port(80)).await.unwrap();
+    let good = backend(&new, &[echo.address()]).into_iter().chain([sent_to(&[(&new, 1)])]);
+    rig.publish([unusable(&bad), assignment(&bad, &[])].into_iter().chain(good), []).unwrap();
+    let named = rig.served.until("a suspect", suspects).await.unwrap();
+    assert_eq!(named, [Id::new(ResourceType::Cluster, bad.name())]);
+    rig.publish([], [ResourceType::Cluster, ResourceType::Assignment].map(|kind| Id::new(kind, bad.name()))).unwrap();
+    rig.synced().await.unwrap();
+    answered_by(&rig, "new").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_that_starts_does_nothing_for_fifteen_seconds_unless_answered_about_clusters() {
+    let mut plane = Plane::start().await.unwrap();
+    let _proxy = Proxy::start(plane.address()).unwrap();
+    let mut stream = plane.stream().await.unwrap();
+    stream.asked(ResourceType::Cluster).await.unwrap();
+    let started = Instant::now();
+    stream.asked(ResourceType::Listener).await.unwrap();
+    assert!(started.elapsed() > Duration::from_secs(10), "Envoy now waits only {:?}", started.elapsed());
+    let started = Instant::now();
+    let rig = Rig::start(port(80)).await.unwrap();
+    assert_eq!(rig.call(HOST, Speech::Grpc, PATH).await.unwrap().code(), Code::Unimplemented);
+    assert!(started.elapsed() < Duration::from_secs(10), "after {:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

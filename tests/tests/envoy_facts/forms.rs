@@ -5,14 +5,15 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use sluice_core::{
     ir::{
-        Action, Cluster, Fallback, Forward, HeaderEdits, Matcher, Mirror, PathMatcher, Retry, Route, Timeouts, Upstream,
-        ValueMatcher, ValueTest, VirtualHost,
+        Action, Cluster, Fallback, Forward, HeaderEdits, Matcher, Mirror, PathMatcher, Retry, Route, Timeouts,
+        Upstream, ValueMatcher, ValueTest, VirtualHost,
     },
     world::backend::EndpointState,
 };
 use sluice_envoy::{
     bootstrap::{Admin, Bootstrap, Source, render},
-    encode, json::view,
+    encode,
+    json::view,
 };
 use sluice_tests::{
     envoy::{
@@ -68,7 +69,7 @@ fn everything() -> VirtualHost {
         response_headers: edits,
         timeouts: Timeouts {
             request: Some(Duration::from_millis(1500)),
-            idle: Some(Duration::from_secs(60)),
+            idle: Some(Duration::from_mins(1)),
             max_stream: Some(Duration::MAX),
         },
         retry: Some(Retry {
@@ -156,9 +157,8 @@ async fn every_encoded_form_is_acknowledged() {
         encode::certificate(&certificate("default/a", &own)),
     ];
     let configurations = ["https-443/a.example.com", "https-443/*"];
-    let configured = configurations.into_iter().flat_map(|name| {
-        [configuration(name), encode::virtual_host(&host(name, "*", []))]
-    });
+    let configured =
+        configurations.into_iter().flat_map(|name| [configuration(name), encode::virtual_host(&host(name, "*", []))]);
     let rig = Rig::start(resources.into_iter().chain(configured).chain(port(80)).chain(hosts())).await.unwrap();
     assert_eq!(rig.snapshot.closure(), []);
     let refused = rig.served.news().iter().filter(|news| matches!(news, News::Learned(Event::Refused { .. })));

@@ -46,7 +46,10 @@ async fn the_server_name_chooses_certificate_and_routes_and_a_sibling_is_misdire
     }
     let connection = Connection::open(address, "b.example.com", &wildcard.pem).await.unwrap();
     let sibling = call(&connection.towards("a.example.com").unwrap(), Speech::Grpc, ECHO, &[]).await.unwrap();
-    assert!(matches!(&sibling, Outcome::Refused(Code::Unavailable, words) if words.contains("server name")), "{sibling:?}");
+    assert!(
+        matches!(&sibling, Outcome::Refused(Code::Unavailable, words) if words.contains("server name")),
+        "{sibling:?}"
+    );
     // No chain for it: the handshake fails.
     Connection::open(address, "other.test", &wildcard.pem).await.unwrap_err();
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use envoy_types::pb::{
-    envoy::config::{cluster::v3::Cluster, listener::v3::Listener},
+    envoy::config::{
+        cluster::v3::{Cluster, cluster::LbPolicy},
+        listener::v3::Listener,
+    },
     google::protobuf,
 };
 use sluice_core::ir::{Action, PathMatcher};
@@ -12,13 +15,13 @@ use sluice_tests::{
     calls::{Speech, call},
     envoy::{
         Answer, News, Plane, Proxy, Rig, Served,
-        shapes::{cluster, edited, host, http, on, port, route, saying},
+        shapes::{assignment, cluster, edited, host, http, on, port, route, saying},
     },
 };
 use sluice_xds::{Event, Id, Resource, ResourceType, Snapshot};
 
 use crate::{
-    clusters::{PATH, unusable, with_cluster},
+    clusters::{PATH, with_cluster},
     vhds::{hosts, opened, said, until_said},
 };
 
@@ -39,10 +42,13 @@ fn words(answer: &Answer) -> &str {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_good_clusters_and_listeners_of_a_refused_response_are_applied_and_the_bad_are_named() {
     let (_plane, _proxy, mut stream) = with_cluster().await;
-    let clusters = [encode::cluster(&cluster("good")), unusable(&cluster("bad"))];
-    let refused = stream.tell(ResourceType::Cluster, &clusters).await.unwrap();
-    assert!(words(&refused).contains("default/bad/9000/h2") && !words(&refused).contains("good"), "{refused:?}");
+    let without_balancer = |cluster: &mut Cluster| cluster.lb_policy = LbPolicy::ClusterProvided.into();
+    let bad = edited(&encode::cluster(&cluster("bad")), without_balancer).unwrap();
+    let nonce = stream.send(ResourceType::Cluster, &[encode::cluster(&cluster("good")), bad], &[]).await.unwrap();
     stream.asked_for(ResourceType::Assignment, "default/good/9000/h2").await.unwrap();
+    assert_eq!(stream.tell(ResourceType::Assignment, [&assignment(&cluster("good"), &[])]).await.unwrap(), Answer::Ack);
+    let refused = stream.answer(&nonce).await.unwrap();
+    assert!(words(&refused).contains("default/bad/9000/h2") && !words(&refused).contains("good"), "{refused:?}");
     let without_filters = |listener: &mut Listener| listener.filter_chains.clear();
     let listeners = [encode::listener(&http(80)), edited(&encode::listener(&http(81)), without_filters).unwrap()];
     let refused = stream.tell(ResourceType::Listener, &listeners).await.unwrap();
@@ -51,12 +57,18 @@ async fn the_good_clusters_and_listeners_of_a_refused_response_are_applied_and_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invalid_field_of_a_cluster_is_refused_without_a_name() {
-    let (_plane, _proxy, mut stream) = with_cluster().await;
+async fn an_invalid_field_of_a_cluster_refuses_the_whole_response_and_only_its_dump_names_it() {
+    let (_plane, proxy, mut stream) = with_cluster().await;
     let at_once = |cluster: &mut Cluster| cluster.connect_timeout = Some(protobuf::Duration::default());
     let invalid = edited(&encode::cluster(&cluster("invalid")), at_once).unwrap();
     let refused = stream.tell(ResourceType::Cluster, &[encode::cluster(&cluster("good")), invalid]).await.unwrap();
-    assert!(!words(&refused).contains("default/"), "Envoy now names it: {refused:?}");
+    assert!(
+        words(&refused).contains("\"default/invalid/9000/h2\"") && !words(&refused).contains("good"),
+        "{refused:?}"
+    );
+    // The two of the bootstrap and `a`.
+    assert_eq!(proxy.stat("cluster_manager.active_clusters").await, Some(3), "Envoy now applies the good part");
+    assert_eq!(proxy.stat("cluster_manager.warming_clusters").await, Some(0), "Envoy now applies the good part");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,14 +97,20 @@ async fn our_session_finds_one_bad_host_among_two_hundred_and_serves_the_others(
     });
     let id = Id::new(ResourceType::VirtualHost, format!("http-80/{bad}"));
     assert_eq!(culprits.collect::<Vec<_>>(), [(id, true)]);
-    assert!(rig.served.responses(ResourceType::VirtualHost) <= 2 * 8 + 1, "more than two halves at each of eight levels");
+    assert!(
+        rig.served.responses(ResourceType::VirtualHost) <= 2 * 8 + 1,
+        "more than two halves at each of eight levels"
+    );
     rig.publish([saying("http-80", bad, bad)], []).unwrap();
     rig.synced().await.unwrap();
     until_said(&rig.proxy, bad, bad).await;
     let connection = rig.connect("http-80", bad).await.unwrap();
     for domain in &domains {
         let outcome = call(&connection.towards(domain).unwrap(), Speech::Grpc, PATH, &[]).await.unwrap();
-        assert!(matches!(&outcome, sluice_tests::calls::Outcome::Refused(_, by) if by == domain), "{domain}: {outcome:?}");
+        assert!(
+            matches!(&outcome, sluice_tests::calls::Outcome::Refused(_, by) if by == domain),
+            "{domain}: {outcome:?}"
+        );
     }
 }
 

@@ -140,9 +140,8 @@ async fn hosts_left_behind_by_a_route_configuration_are_claimed_for_ever() {
     assert_eq!(hosts(&mut stream, &["http-80", "http-81"].map(|of| saying(of, "*", of))).await, Answer::Ack);
     proxy.listener("http-81").await.unwrap();
     assert_eq!(stream.remove(ResourceType::Listener, "http-81").await.unwrap(), Answer::Ack);
-    let wanted = |request: &DeltaDiscoveryRequest| {
-        request.resource_names_unsubscribe.iter().any(|name| name == "http-81")
-    };
+    let wanted =
+        |request: &DeltaDiscoveryRequest| request.resource_names_unsubscribe.iter().any(|name| name == "http-81");
     stream.until("unsubscription from http-81", wanted).await.unwrap();
     drop(stream);
     let again = plane.stream().await.unwrap().asked(ResourceType::VirtualHost).await.unwrap();

@@ -9,3 +9,4 @@ mod refusal;
 mod replies;
 mod restart;
 mod rules;
+mod service;

@@ -115,3 +115,19 @@ async fn two_documents_of_one_object_are_a_mistake_and_the_first_counts() {
     stage.sluice.until("a finding", || stage.sluice.findings().into_iter().find(said)).await.unwrap();
     assert_eq!(stage.call(HOST, ECHO, &[]).await.unwrap(), answered());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_for_a_name_that_is_not_served_is_told_with_the_names_that_are() {
+    let stage = Stage::new(&["echo"], [route("other", "other.example.com", &everything_to("echo"))]).await.unwrap();
+    stage.in_force("other").await.unwrap();
+    assert!(stage.connect("unknown.example.org").await.is_err());
+    let told = |said: String| {
+        let lines: Vec<_> =
+            said.lines().filter(|line| line.contains("served: *.example.com;")).map(str::to_owned).collect();
+        (!lines.is_empty()).then_some(lines)
+    };
+    let lines = stage.sluice.until("a word about the refusal", || told(stage.sluice.said())).await.unwrap();
+    assert!(lines.iter().all(|line| line.contains("Gateway default/gateway https-443: ")), "{lines:?}");
+    assert!(lines.iter().all(|line| line.contains(" for unknown.example.org (from 127.0.0.1:")), "{lines:?}");
+    assert_eq!(lines.len(), 1, "served connections are not told: {lines:?}");
+}

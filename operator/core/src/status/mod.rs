@@ -30,7 +30,7 @@ pub enum Delivery {
     NoProxy(Text),
     /// Not yet; the text says what is waited for.
     Pending(Text),
-    /// The proxies refused it; what they serve instead is said in `serving`.
+    /// The proxies refused it; what they serve instead is said in `last_good`.
     Rejected {
         /// Envoy's words.
         message: Text,

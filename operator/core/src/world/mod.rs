@@ -22,7 +22,7 @@ mod store;
 pub use index::Index;
 pub use object::{DecodeError, Object, Own};
 pub use reader::{Reader, Surfaces};
-pub use store::{Settings, Stored, Table, World};
+pub use store::{Exposure, Settings, Stored, Table, World};
 
 use crate::key::{NsName, Ref, Text};
 use chrono::{DateTime, Utc};

@@ -1,7 +1,8 @@
 //! The only way for a pure function to read the world: it records what was read.
 
 use super::{
-    Dep, Parent, Stored, World, backend::EndpointSlice, backend::ReferenceGrant, observed::Observed, route::Route,
+    Dep, Exposure, Parent, Stored, World, backend::EndpointSlice, backend::ReferenceGrant, observed::Observed,
+    route::Route,
 };
 use crate::{
     key::{NsName, Ref, Text},
@@ -101,6 +102,14 @@ impl<'w> Reader<'w> {
     pub fn bind(&self, gateway: &NsName, port: u16) -> Option<SocketAddr> {
         self.note(Dep::Binding(gateway.clone()));
         self.world.binds.get(&(gateway.clone(), port)).copied()
+    }
+
+    /// The port at which callers reach a listener's.
+    pub fn reached_at(&self, gateway: &NsName, port: u16) -> u16 {
+        match self.world.settings.exposure {
+            Exposure::Service => port,
+            Exposure::Host => self.bind(gateway, port).map_or(port, |address| address.port()),
+        }
     }
 
     /// The addresses at which a Gateway is reached.

@@ -29,11 +29,23 @@ pub trait Stored: Sized {
 pub struct Settings {
     /// `sluice.dev/gateway-controller`.
     pub controller: Text,
+    /// How callers reach a listener.
+    pub exposure: Exposure,
+}
+
+/// How callers reach the port of a listener: what the endpoints of a GrpcService say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exposure {
+    /// Through a Service, which has the listener's own port wherever proxies bind it.
+    #[default]
+    Service,
+    /// Directly: at the port where the proxy on this machine binds it.
+    Host,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { controller: "sluice.dev/gateway-controller".into() }
+        Self { controller: sluice_api::CONTROLLER_NAME.into(), exposure: Exposure::default() }
     }
 }
 

@@ -42,6 +42,12 @@ pub(super) fn message(route: &ir::Route) -> Action {
     }
 }
 
+/// Whether the edits of a rule go with each of its shares. Envoy applies those of a route after those of a share, so a rule's would
+/// overwrite a backend's.
+pub(super) fn edits_by_share(action: &ir::Action) -> bool {
+    matches!(action, ir::Action::Forward(forward) if !forward.shares.iter().all(is_plain))
+}
+
 /// The clusters that an action names, mirrors included; may repeat.
 pub(super) fn clusters(action: &ir::Action) -> impl Iterator<Item = &Text> {
     let forward = match action {
@@ -61,7 +67,7 @@ fn unavailable(reason: &str) -> Action {
 
 fn forwarded(route: &ir::Route, forward: &ir::Forward) -> RouteAction {
     RouteAction {
-        cluster_specifier: Some(destination(forward)),
+        cluster_specifier: Some(destination(route, forward)),
         timeout: wire::duration(Duration::ZERO),
         idle_timeout: wire::duration(route.timeouts.idle.unwrap_or_default()),
         max_stream_duration: Some(deadline(&route.timeouts)),
@@ -81,10 +87,10 @@ fn deadline(timeouts: &ir::Timeouts) -> MaxStreamDuration {
     }
 }
 
-fn destination(forward: &ir::Forward) -> ClusterSpecifier {
+fn destination(route: &ir::Route, forward: &ir::Forward) -> ClusterSpecifier {
     match forward.shares.as_slice() {
         [only] if forward.unavailable == 0 && is_plain(only) => ClusterSpecifier::Cluster(only.cluster.to_string()),
-        shares => ClusterSpecifier::WeightedClusters(weighted(shares, forward.unavailable)),
+        _ => ClusterSpecifier::WeightedClusters(weighted(route, forward)),
     }
 }
 
@@ -93,13 +99,28 @@ fn is_plain(share: &ir::Share) -> bool {
     share.request_headers == none && share.response_headers == none
 }
 
-fn weighted(shares: &[ir::Share], unavailable: u32) -> WeightedCluster {
-    let lost = (unavailable > 0).then(|| ClusterWeight {
-        name: UNAVAILABLE.to_owned(),
-        weight: wire::count(unavailable),
-        ..Default::default()
+fn weighted(route: &ir::Route, forward: &ir::Forward) -> WeightedCluster {
+    let lost = (forward.unavailable > 0).then(|| ir::Share {
+        cluster: UNAVAILABLE.into(),
+        weight: forward.unavailable,
+        request_headers: ir::HeaderEdits::default(),
+        response_headers: ir::HeaderEdits::default(),
     });
-    WeightedCluster { clusters: shares.iter().map(share).chain(lost).collect(), ..Default::default() }
+    let shares = forward.shares.iter().chain(&lost);
+    let clusters = if edits_by_share(&route.action) {
+        shares.map(|each| share(&with_edits_of(route, each))).collect()
+    } else {
+        shares.map(share).collect()
+    };
+    WeightedCluster { clusters, ..Default::default() }
+}
+
+fn with_edits_of(route: &ir::Route, share: &ir::Share) -> ir::Share {
+    ir::Share {
+        request_headers: header::in_sequence(&route.request_headers, &share.request_headers),
+        response_headers: header::in_sequence(&route.response_headers, &share.response_headers),
+        ..share.clone()
+    }
 }
 
 fn share(share: &ir::Share) -> ClusterWeight {

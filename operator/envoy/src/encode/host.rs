@@ -22,8 +22,6 @@ pub(super) fn configuration(routes: &ir::RouteConfiguration) -> RouteConfigurati
         vhds: Some(Vhds { config_source: Some(wire::ads()) }),
         // Clients write `host:port`. The authority goes to backends as it came.
         ignore_port_in_host_matching: true,
-        // The edits of a backend come after those of its rule.
-        most_specific_header_mutations_wins: true,
         ..Default::default()
     }
 }
@@ -49,15 +47,22 @@ pub(super) fn requires(host: &ir::VirtualHost) -> Vec<Id> {
 }
 
 fn route(route: &ir::Route) -> Route {
-    Route {
+    let bare = Route {
         name: route_name(&route.origin),
         r#match: Some(matching::message(&route.matcher)),
         action: Some(action::message(route)),
-        request_headers_to_add: header::added(&route.request_headers),
-        request_headers_to_remove: header::removed(&route.request_headers),
-        response_headers_to_add: header::added(&route.response_headers),
-        response_headers_to_remove: header::removed(&route.response_headers),
         ..Default::default()
+    };
+    if action::edits_by_share(&route.action) { bare } else { edited(bare, route) }
+}
+
+fn edited(bare: Route, by: &ir::Route) -> Route {
+    Route {
+        request_headers_to_add: header::added(&by.request_headers),
+        request_headers_to_remove: header::removed(&by.request_headers),
+        response_headers_to_add: header::added(&by.response_headers),
+        response_headers_to_remove: header::removed(&by.response_headers),
+        ..bare
     }
 }
 

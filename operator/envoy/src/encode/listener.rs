@@ -8,7 +8,7 @@
 //! Must not know: what is routed where.
 
 use super::connection;
-use crate::wire;
+use crate::{refusal, wire};
 use envoy_types::pb::envoy::{
     config::{
         core::v3::{TrafficDirection, TransportSocket, transport_socket},
@@ -34,9 +34,11 @@ pub(super) fn name(port: &ir::Listener) -> Text {
 }
 
 pub(super) fn message(port: &ir::Listener) -> Listener {
-    let (chains, inspectors) = match &port.protocol {
-        ir::Protocol::Http { routes } => (vec![chain(&name(port), routes)], Vec::new()),
-        ir::Protocol::Https { chains } => (chains.iter().map(secure_chain).collect(), vec![tls_inspector()]),
+    let (chains, inspectors, logs) = match &port.protocol {
+        ir::Protocol::Http { routes } => (vec![chain(&name(port), routes)], Vec::new(), Vec::new()),
+        ir::Protocol::Https { chains } => {
+            (chains.iter().map(secure_chain).collect(), vec![tls_inspector()], vec![refusal::log(&name(port))])
+        }
     };
     Listener {
         name: name(port).to_string(),
@@ -44,6 +46,7 @@ pub(super) fn message(port: &ir::Listener) -> Listener {
         address: Some(wire::address(port.bind)),
         filter_chains: chains,
         listener_filters: inspectors,
+        access_log: logs,
         traffic_direction: TrafficDirection::Inbound.into(),
         ..Default::default()
     }

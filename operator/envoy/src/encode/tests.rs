@@ -185,6 +185,33 @@ fn weights_that_nobody_serves_go_to_the_static_cluster_or_are_answered_at_once()
 }
 
 #[test]
+fn the_edits_of_a_rule_go_with_its_shares_once_a_backend_has_edits_of_its_own() {
+    let pair = |name: &str, value: &str| (name.into(), value.into());
+    let mut own = share(1);
+    own.request_headers.set = vec![pair("x-both", "backend")];
+    own.request_headers.remove = vec!["x-dropped".into()];
+    let mut route = forward(vec![own, share(2)], 1);
+    route.request_headers = ir::HeaderEdits {
+        set: vec![pair("x-rule", "1")],
+        add: vec![pair("x-both", "rule"), pair("x-dropped", "1")],
+        remove: vec!["x-gone".into()],
+    };
+    let resource = virtual_host(&host(vec![route]));
+    let names = |path: &str| {
+        let added = at(&resource, &format!("{path}/request_headers_to_add"));
+        let names = added.as_array().into_iter().flatten().map(|option| option["header"]["key"].to_string());
+        names.collect::<Vec<_>>().join(" ").replace('"', "")
+    };
+    assert_eq!(names("/routes/0"), "");
+    let shares = "/routes/0/route/weighted_clusters/clusters";
+    assert_eq!(names(&format!("{shares}/0")), "x-rule x-both");
+    assert_eq!(names(&format!("{shares}/1")), "x-rule x-both x-dropped");
+    assert_eq!(names(&format!("{shares}/2")), "x-rule x-both x-dropped");
+    let removed = at(&resource, &format!("{shares}/0/request_headers_to_remove"));
+    assert_eq!(removed, serde_json::json!(["x-gone", "x-dropped"]));
+}
+
+#[test]
 fn versions_are_equal_exactly_when_the_ir_is() {
     let routes = [
         forward(vec![share(1)], 0),

@@ -94,18 +94,52 @@ impl Admission {
             return Err(faults.into_iter().map(|fault| found(document, &fault.path, &fault.message)).collect());
         }
         check_name(reference).map_err(|message| at("metadata.name", message))?;
-        self.validator.validate_compiled(&schema.rules, &value, old).map_err(|errors| violations(document, &errors))?;
+        self.validator.validate_compiled(&schema.rules, &value, old).map_err(|errors| {
+            let told: Vec<_> = errors.iter().map(|error| with_words(&schema.structure, error)).collect();
+            violations(document, &value, &told)
+        })?;
         Object::decode(reference.kind, value.clone()).map_err(|error| at("", error.to_string()))?;
         Ok(value)
     }
 }
 
 /// In the order of the file, each rule once: a union tests the same value in several places.
-fn violations(document: &Document, errors: &[kube_cel::ValidationError]) -> Vec<Finding> {
-    let mut findings: Vec<_> = errors.iter().map(|error| found(document, &error.field_path, &error.message)).collect();
+fn violations(document: &Document, value: &Value, errors: &[kube_cel::ValidationError]) -> Vec<Finding> {
+    let told = |error: &kube_cel::ValidationError| found(document, &error.field_path, &with_value(value, error));
+    let mut findings: Vec<_> = errors.iter().map(told).collect();
     findings.sort();
     findings.dedup();
     findings
+}
+
+/// A rule that reads a field that is not there refuses with its own words on a server, so here.
+fn with_words(schema: &Value, error: &kube_cel::ValidationError) -> kube_cel::ValidationError {
+    let mut error = error.clone();
+    if error.kind == kube_cel::ErrorKind::EvaluationError
+        && let Some(words) = words_of(schema, &error.rule)
+    {
+        words.clone_into(&mut error.message);
+    }
+    error
+}
+
+fn words_of<'s>(schema: &'s Value, rule: &str) -> Option<&'s str> {
+    let is_it = |known: &&Value| known.get("rule").and_then(Value::as_str) == Some(rule);
+    let rules = schema.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten();
+    let own = rules.filter(is_it).find_map(|known| known.get("message")?.as_str());
+    let fields = schema.as_object().into_iter().flat_map(serde_json::Map::values);
+    let items = schema.as_array().into_iter().flatten();
+    own.or_else(|| fields.chain(items).find_map(|child| words_of(child, rule)))
+}
+
+/// A rule's words, after the value that breaks it where that is short: the words are the same for every object.
+fn with_value(object: &Value, error: &kube_cel::ValidationError) -> String {
+    let steps = error.field_path.replace('[', "/").replace(']', "").replace('.', "/");
+    let value = object.pointer(&format!("/{steps}")).filter(|_| !error.field_path.is_empty());
+    match value.and_then(structure::shown_short) {
+        Some(value) => format!("{value}: {}", error.message),
+        None => error.message.clone(),
+    }
 }
 
 fn found(document: &Document, path: &str, message: &str) -> Finding {

@@ -289,6 +289,17 @@ fn shown(value: &Value) -> String {
     }
 }
 
+/// Text, a number or a list of such, unless it is long.
+pub(crate) fn shown_short(value: &Value) -> Option<String> {
+    const MOST: usize = 200;
+    let plain = match value {
+        Value::Object(_) => false,
+        Value::Array(items) => items.iter().all(|item| !item.is_array() && !item.is_object()),
+        _ => true,
+    };
+    plain.then(|| value.to_string()).filter(|text| text.len() <= MOST)
+}
+
 fn has_format(format: &str, text: &str) -> bool {
     match format {
         "ipv4" => text.parse::<Ipv4Addr>().is_ok(),

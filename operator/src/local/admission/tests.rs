@@ -80,6 +80,12 @@ fn each_mistake_is_named_with_its_line() {
             "",
             "a.yaml:5: spec: tls is required with an own Gateway: add tls, e.g. {type: SelfSigned}",
         ),
+        (
+            SERVICE,
+            "[grpc.example.com]",
+            "[10.0.0.1]",
+            "a.yaml:6: spec.hostnames: [\"10.0.0.1\"]: a hostname is an IP address: write the DNS name that clients call",
+        ),
         (SERVICE, "{name: echo}", "{name: ECHO}", "must be a DNS subdomain"),
         (
             ROUTE,
@@ -102,6 +108,21 @@ fn each_mistake_is_named_with_its_line() {
         let refused = admit(&valid.replacen(from, to, 1)).unwrap_err();
         assert!(refused.iter().any(|finding| finding.contains(expected)), "{expected}: {refused:#?}");
     }
+}
+
+#[test]
+fn a_rule_that_reads_an_absent_field_refuses_with_its_own_words() {
+    let gateway = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: sluice
+  listeners:
+  - {name: https, protocol: HTTPS, port: 443, tls: {mode: Terminate}}
+";
+    let words = "spec.listeners[0].tls: certificateRefs or options must be specified when mode is Terminate";
+    assert_eq!(admit(gateway).unwrap_err(), [format!("a.yaml:8: {words}")]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn of(spec: &GrpcServiceSpec, gateway: &GatewayReport, read: &Reader) -> Vec<End
     let status = read.observed(&Ref::new(Kind::Gateway, gateway.gateway.clone()));
     let addresses = status.map(|status| status.addresses.as_slice()).unwrap_or_default();
     let Some(port) = gateway.port.or_else(|| listener_port(gateway, read)) else { return Vec::new() };
+    let port = read.reached_at(&gateway.gateway, port);
     let hostnames: Vec<Option<&String>> = match &spec.hostnames {
         Some(names) => names.iter().map(Some).collect(),
         None => vec![None],

@@ -1,30 +1,12 @@
-//! Our kinds on a real API server: the CRDs are accepted, each rule refuses what it should with words that help, and
-//! `kubectl explain` reads well.
+//! Our kinds: the CRDs are accepted, each rule refuses what it should with words that help, and `kubectl explain` reads well.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "an integration test is all test, but clippy knows only the functions marked so"
-)]
-
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    sync::OnceLock,
-};
-
-use saphyr::{LoadableYamlNode, Yaml};
 use serde_json::{Value, json};
-use sluice_tests::api_server::{ApiServer, Keep, repository};
+use sluice_tests::api_server::Keep;
 
-fn server() -> &'static ApiServer {
-    static SERVER: OnceLock<ApiServer> = OnceLock::new();
-    SERVER.get_or_init(|| ApiServer::start().unwrap())
-}
+use crate::{accepts, edited, refuses, server};
 
-fn service() -> Value {
+/// One that uses every field.
+pub(crate) fn service() -> Value {
     json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "GrpcService", "metadata": {"name": "echo", "namespace": "default"},
         "spec": {
@@ -94,42 +76,6 @@ fn policy() -> Value {
             "timeouts": {"request": "2s"}, "retry": {"attempts": 2, "perTryTimeout": "500ms"},
         },
     })
-}
-
-/// Puts a value at a path, or removes what is there if the value is null.
-fn edited(mut object: Value, path: &str, value: Value) -> Value {
-    let (parent, last) = path.rsplit_once('/').unwrap();
-    let parent = object.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {path}"));
-    match (parent, value) {
-        (Value::Object(fields), Value::Null) => {
-            fields.remove(last).unwrap_or_else(|| panic!("nothing at {path}"));
-        }
-        (Value::Object(fields), value) => drop(fields.insert(last.to_owned(), value)),
-        (Value::Array(items), value) => items[last.parse::<usize>().unwrap()] = value,
-        (other, _) => panic!("{path} is below {other}"),
-    }
-    object
-}
-
-/// One edit of a valid object, and what the server must say to it.
-type Row = (&'static str, Value, &'static str);
-
-fn accepts(valid: &Value) {
-    server().apply(&valid.to_string(), Keep::DryRun).unwrap();
-}
-
-fn refuses(valid: &Value, rows: Vec<Row>) {
-    accepts(valid);
-    let mut wrong = Vec::new();
-    for (path, value, message) in rows {
-        let object = edited(valid.clone(), path, value.clone());
-        match server().apply(&object.to_string(), Keep::DryRun) {
-            Ok(_) => wrong.push(format!("{path} = {value} is accepted; expected: {message}")),
-            Err(refusal) if refusal.message.contains(message) => {}
-            Err(refusal) => wrong.push(format!("{path} = {value}: expected: {message}; got: {}", refusal.message)),
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
@@ -354,35 +300,5 @@ fn kubectl_explains_every_kind_with_units_and_defaults() {
         let text = server().explain(path).unwrap();
         let flowing = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flowing.contains(words), "{path}: expected {words} in {text}");
-    }
-}
-
-fn manifests(directory: &Path) -> Vec<PathBuf> {
-    let mut entries: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    entries.sort();
-    let found = entries.into_iter().flat_map(|path| if path.is_dir() { manifests(&path) } else { vec![path] });
-    found.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect()
-}
-
-fn namespaces(text: &str) -> BTreeSet<String> {
-    let documents = Yaml::load_from_str(text).unwrap();
-    let named = documents.iter().filter_map(|document| {
-        document.as_mapping_get("metadata")?.as_mapping_get("namespace")?.as_str().map(str::to_owned)
-    });
-    named.collect()
-}
-
-#[test]
-fn every_sample_is_accepted() {
-    let samples = manifests(&repository().join("samples"));
-    assert!(!samples.is_empty(), "there are no samples");
-    for path in samples {
-        let text = fs::read_to_string(&path).unwrap();
-        for name in namespaces(&text) {
-            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-            server().apply(&namespace.to_string(), Keep::Stored).unwrap();
-        }
-        let refused = server().apply(&text, Keep::DryRun).err();
-        assert_eq!(refused, None, "{}", path.display());
     }
 }
