@@ -128,8 +128,8 @@ fn acknowledgements(engine: &Engine) -> Vec<Input> {
     let mut events = Vec::new();
     for (gateway, snapshot) in engine.snapshots() {
         let (gateway, proxy) = (gateway.clone(), "proxy".into());
-        events.push(ProxyEvent::Connected { gateway: gateway.clone(), proxy });
-        events.push(ProxyEvent::Synced { gateway, proxy: "proxy".into(), revision: snapshot.revision() });
+        events.push(ProxyEvent::Connected { gateway: gateway.clone(), proxy, stream: 1 });
+        events.push(ProxyEvent::Synced { gateway, proxy: "proxy".into(), stream: 1, revision: snapshot.revision() });
     }
     events.into_iter().map(Input::Proxy).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::deps::Task;
 use sluice_core::{
-    key::{Kind, Ref},
+    key::{Kind, NsName, Ref},
     translate::{HostKey, ListenerId},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,8 @@ pub enum Stage {
     Plan,
     /// Route → its share of the ir.
     Lower,
+    /// Routes of a Gateway → hosts, where a plan moved these.
+    Seat,
     /// Routes → host.
     Merge,
     /// Cluster → endpoints.
@@ -53,6 +55,8 @@ pub(crate) struct Dirty {
     pub(crate) contests: BTreeSet<(ListenerId, Ref)>,
     /// Objects that appeared, or whose generation moved: they wait for the revision that this round publishes.
     pub(crate) arrivals: BTreeSet<Ref>,
+    /// Routes that sit on other hosts of a Gateway, or on hosts that were refused and are mended: they wait for that revision too.
+    pub(crate) moved: BTreeSet<(NsName, Ref)>,
 }
 
 impl Dirty {
@@ -86,6 +90,7 @@ impl Dirty {
         self.hosts.is_empty()
             && self.contests.is_empty()
             && self.arrivals.is_empty()
+            && self.moved.is_empty()
             && self.tasks.range(..=last).all(|(_, tasks)| tasks.is_empty())
     }
 }

@@ -45,18 +45,18 @@ impl From<ProxyEvent> for Input {
 
 /// What a proxy of a Gateway did.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "every variant names the Gateway and the proxy first")]
+#[allow(missing_docs, reason = "every variant names the Gateway and the proxy first, then the number of the stream")]
 pub enum ProxyEvent {
-    /// Its stream is open.
-    Connected { gateway: NsName, proxy: Text },
+    /// A stream of it is open; the later stream of a proxy has the greater number.
+    Connected { gateway: NsName, proxy: Text, stream: u64 },
     /// It has acknowledged everything up to a revision of the Gateway's snapshot, refused resources apart.
-    Synced { gateway: NsName, proxy: Text, revision: u64 },
+    Synced { gateway: NsName, proxy: Text, stream: u64, revision: u64 },
     /// It refused one resource at one version, with Envoy's words.
     Refused { gateway: NsName, proxy: Text, id: Id, version: Version, message: String },
-    /// It neither acknowledged nor refused these: Envoy wedges on clusters that it finds semantically wrong.
-    Stalled { gateway: NsName, proxy: Text, ids: Vec<(Id, Version)> },
-    /// Its stream is closed.
-    Disconnected { gateway: NsName, proxy: Text },
+    /// It neither acknowledged nor refused these clusters, and never asked for their endpoints: Envoy wedges on clusters that it finds semantically wrong.
+    Stalled { gateway: NsName, proxy: Text, forms: Vec<(Id, Version)> },
+    /// A stream of it is closed.
+    Disconnected { gateway: NsName, proxy: Text, stream: u64 },
 }
 
 /// What has to be done; all of it relative to the step before.

@@ -149,24 +149,24 @@ impl Engine {
 
     fn hear(&mut self, event: ProxyEvent) {
         let moved = match event {
-            ProxyEvent::Connected { gateway, proxy } => {
-                self.state.fleet.connected(&gateway, proxy);
+            ProxyEvent::Connected { gateway, proxy, stream } => {
+                self.state.fleet.connected(&gateway, proxy, stream);
                 Vec::new()
             }
-            ProxyEvent::Synced { gateway, proxy, revision } => {
-                let moved = self.state.fleet.synced(&gateway, proxy, revision);
+            ProxyEvent::Synced { gateway, proxy, stream, revision } => {
+                let moved = self.state.fleet.synced(&gateway, proxy, stream, revision);
                 self.advance_trials(&gateway);
                 moved
             }
-            ProxyEvent::Disconnected { gateway, proxy } => self.state.fleet.disconnected(&gateway, &proxy),
+            ProxyEvent::Disconnected { gateway, proxy, stream } => {
+                self.state.fleet.disconnected(&gateway, &proxy, stream)
+            }
             ProxyEvent::Refused { gateway, id, version, message, .. } => {
-                self.refused(&gateway, &id, version, &message);
+                self.refused(&gateway, &[(id, version)], &message);
                 Vec::new()
             }
-            ProxyEvent::Stalled { gateway, ids, .. } => {
-                for (id, version) in &ids {
-                    self.refused(&gateway, id, *version, STALLED);
-                }
+            ProxyEvent::Stalled { gateway, forms, .. } => {
+                self.refused(&gateway, &forms, STALLED);
                 Vec::new()
             }
         };
@@ -184,9 +184,9 @@ impl Engine {
         self.dirty.mark_all(objects.into_iter().map(Task::Project));
     }
 
-    /// How many hosts were merged, for those who pin what runs again.
-    pub(crate) fn count_merge(&mut self) {
-        *self.evaluations.entry(Stage::Merge).or_default() += 1;
+    /// Counts what is not a task of its own, for those who pin what runs again.
+    pub(crate) fn count(&mut self, stage: Stage) {
+        *self.evaluations.entry(stage).or_default() += 1;
     }
 
     /// The ports that each Gateway wants to serve: what has to be bound. O(listeners).

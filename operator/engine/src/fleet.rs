@@ -20,8 +20,7 @@ pub struct Fleet(BTreeMap<NsName, Squad>);
 /// The proxies of one Gateway, and the objects that they serve.
 #[derive(Clone, Debug, Default)]
 struct Squad {
-    /// The revision that each has acknowledged; `None` until it is ready.
-    proxies: BTreeMap<Text, Option<u64>>,
+    proxies: BTreeMap<Text, Proxy>,
     /// Known from before a restart and not yet back.
     expected: BTreeSet<Text>,
     /// The latest revision.
@@ -34,14 +33,38 @@ struct Squad {
     waiting: BTreeMap<u64, BTreeSet<Ref>>,
 }
 
+/// A proxy by its latest stream: the end of an earlier one may be told after the start of the next.
+#[derive(Clone, Copy, Debug, Default)]
+struct Proxy {
+    stream: u64,
+    /// What it has acknowledged; `None` until it is ready. A new stream of a proxy does not take away what it has.
+    revision: Option<u64>,
+}
+
 impl Squad {
+    fn revisions(&self) -> impl Iterator<Item = u64> {
+        self.proxies.values().filter_map(|proxy| proxy.revision)
+    }
+
+    /// The proxy, unless it has a later stream than this one.
+    fn on(&mut self, proxy: Text, stream: u64) -> Option<&mut Proxy> {
+        let known = self.proxies.entry(proxy).or_default();
+        known.stream = known.stream.max(stream);
+        (known.stream == stream).then_some(known)
+    }
+
+    /// Whether nobody and nothing is left: whoever opens a stream names any Gateway.
+    fn is_vacant(&self) -> bool {
+        self.proxies.is_empty() && self.expected.is_empty() && self.objects.is_empty()
+    }
+
     fn is_ready(&self) -> bool {
-        self.proxies.values().any(Option::is_some)
+        self.revisions().next().is_some()
     }
 
     /// The revision that every counted proxy has acknowledged. O(proxies).
     fn floor(&self) -> Option<u64> {
-        self.proxies.values().flatten().min().copied()
+        self.revisions().min()
     }
 
     /// Takes the objects that wait for nothing any more.
@@ -94,25 +117,33 @@ impl Fleet {
     }
 
     /// A proxy connected: it counts once it is ready.
-    pub(crate) fn connected(&mut self, gateway: &NsName, proxy: Text) {
-        self.squad(gateway).proxies.entry(proxy).or_default();
+    pub(crate) fn connected(&mut self, gateway: &NsName, proxy: Text, stream: u64) {
+        self.squad(gateway).on(proxy, stream);
     }
 
     /// A proxy has everything up to `revision`. Returns the objects whose delivery moved, at O(those objects).
-    pub(crate) fn synced(&mut self, gateway: &NsName, proxy: Text, revision: u64) -> Vec<Ref> {
+    pub(crate) fn synced(&mut self, gateway: &NsName, proxy: Text, stream: u64, revision: u64) -> Vec<Ref> {
         let squad = self.squad(gateway);
         squad.expected.remove(&proxy);
         squad.moved_by(|squad| {
-            let known = squad.proxies.entry(proxy).or_default();
-            *known = (*known).max(Some(revision));
+            if let Some(known) = squad.on(proxy, stream) {
+                known.revision = known.revision.max(Some(revision));
+            }
         })
     }
 
-    /// A proxy is gone. Returns the objects whose delivery moved.
-    pub(crate) fn disconnected(&mut self, gateway: &NsName, proxy: &Text) -> Vec<Ref> {
-        self.squad(gateway).moved_by(|squad| {
-            squad.proxies.remove(proxy);
-        })
+    /// A stream of a proxy ended: the proxy is gone if it has no later one. Returns the objects whose delivery moved.
+    pub(crate) fn disconnected(&mut self, gateway: &NsName, proxy: &Text, stream: u64) -> Vec<Ref> {
+        let Some(squad) = self.0.get_mut(gateway) else { return Vec::new() };
+        let moved = squad.moved_by(|squad| {
+            if squad.proxies.get(proxy).is_some_and(|known| known.stream <= stream) {
+                squad.proxies.remove(proxy);
+            }
+        });
+        if squad.is_vacant() {
+            self.0.remove(gateway);
+        }
+        moved
     }
 
     /// A revision of the Gateway's snapshot is out.
@@ -135,9 +166,10 @@ impl Fleet {
 
     /// An object is no longer served by the Gateway.
     pub(crate) fn withdraw(&mut self, gateway: &NsName, object: &Ref) {
-        let squad = self.squad(gateway);
-        squad.objects.remove(object);
-        squad.release(object);
+        if let Some(squad) = self.0.get_mut(gateway) {
+            squad.objects.remove(object);
+            squad.release(object);
+        }
     }
 
     /// How far an object has come. Refusals are not known here.
@@ -160,7 +192,7 @@ impl Fleet {
     /// How many proxies of a Gateway are ready, and how many are connected.
     pub fn count(&self, gateway: &NsName) -> (usize, usize) {
         let proxies = self.0.get(gateway).map(|squad| &squad.proxies);
-        proxies.map_or((0, 0), |all| (all.values().flatten().count(), all.len()))
+        proxies.map_or((0, 0), |all| (all.values().filter(|proxy| proxy.revision.is_some()).count(), all.len()))
     }
 
     fn squad(&mut self, gateway: &NsName) -> &mut Squad {
@@ -169,7 +201,7 @@ impl Fleet {
 }
 
 fn no_proxy(gateway: &NsName) -> Delivery {
-    Delivery::Pending(format!("no proxy of Gateway {gateway} is ready").into())
+    Delivery::NoProxy(format!("no proxy of Gateway {gateway} is ready").into())
 }
 
 #[cfg(test)]
@@ -193,14 +225,14 @@ mod tests {
     fn an_object_is_programmed_once_every_counted_proxy_has_its_revision() {
         let (mut fleet, g, a) = (Fleet::default(), gateway(), route("a"));
         fleet.published(&g, 1);
-        assert_eq!(fleet.synced(&g, "p1".into(), 1), []);
-        assert_eq!(fleet.synced(&g, "p2".into(), 1), []);
+        assert_eq!(fleet.synced(&g, "p1".into(), 1, 1), []);
+        assert_eq!(fleet.synced(&g, "p2".into(), 1, 1), []);
         fleet.published(&g, 2);
         fleet.deliver(&g, &a, 7);
         assert!(!is_programmed(&fleet, &a));
-        assert_eq!(fleet.synced(&g, "p1".into(), 2), []);
+        assert_eq!(fleet.synced(&g, "p1".into(), 1, 2), []);
         assert!(!is_programmed(&fleet, &a));
-        assert_eq!(fleet.synced(&g, "p2".into(), 2), std::slice::from_ref(&a));
+        assert_eq!(fleet.synced(&g, "p2".into(), 1, 2), std::slice::from_ref(&a));
         assert!(is_programmed(&fleet, &a));
     }
 
@@ -209,13 +241,13 @@ mod tests {
         let (mut fleet, g, a) = (Fleet::default(), gateway(), route("a"));
         fleet.published(&g, 1);
         fleet.deliver(&g, &a, 1);
-        assert_eq!(fleet.synced(&g, "p1".into(), 1), std::slice::from_ref(&a));
+        assert_eq!(fleet.synced(&g, "p1".into(), 1, 1), std::slice::from_ref(&a));
         for proxy in ["p2", "p3", "p4", "p5"] {
-            fleet.connected(&g, proxy.into());
+            fleet.connected(&g, proxy.into(), 1);
             assert!(is_programmed(&fleet, &a));
-            assert_eq!(fleet.synced(&g, proxy.into(), 1), []);
+            assert_eq!(fleet.synced(&g, proxy.into(), 1, 1), []);
         }
-        assert_eq!(fleet.disconnected(&g, &"p1".into()), []);
+        assert_eq!(fleet.disconnected(&g, &"p1".into(), 1), []);
         assert!(is_programmed(&fleet, &a));
     }
 
@@ -226,11 +258,11 @@ mod tests {
         for object in [route("a"), route("b")] {
             fleet.deliver(&g, &object, 1);
         }
-        fleet.synced(&g, "p1".into(), 3);
-        fleet.connected(&g, "p2".into());
-        assert_eq!(fleet.disconnected(&g, &"p1".into()), [route("a"), route("b")]);
+        fleet.synced(&g, "p1".into(), 1, 3);
+        fleet.connected(&g, "p2".into(), 1);
+        assert_eq!(fleet.disconnected(&g, &"p1".into(), 1), [route("a"), route("b")]);
         assert!(!is_programmed(&fleet, &route("a")));
-        assert_eq!(fleet.synced(&g, "p2".into(), 3), [route("a"), route("b")]);
+        assert_eq!(fleet.synced(&g, "p2".into(), 1, 3), [route("a"), route("b")]);
         assert!(is_programmed(&fleet, &route("a")));
     }
 
@@ -238,7 +270,7 @@ mod tests {
     fn what_every_proxy_already_has_waits_for_nothing() {
         let (mut fleet, g, a) = (Fleet::default(), gateway(), route("a"));
         fleet.published(&g, 4);
-        fleet.synced(&g, "p".into(), 4);
+        fleet.synced(&g, "p".into(), 1, 4);
         fleet.deliver(&g, &a, 1);
         assert!(is_programmed(&fleet, &a));
         fleet.deliver(&g, &a, 1);
@@ -250,12 +282,33 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_an_earlier_stream_leaves_a_proxy_counted() {
+        let (mut fleet, g, a) = (Fleet::default(), gateway(), route("a"));
+        fleet.published(&g, 1);
+        fleet.deliver(&g, &a, 1);
+        fleet.connected(&g, "p".into(), 1);
+        fleet.synced(&g, "p".into(), 1, 1);
+        fleet.connected(&g, "p".into(), 2);
+        assert_eq!(fleet.disconnected(&g, &"p".into(), 1), []);
+        assert!(is_programmed(&fleet, &a));
+        assert_eq!(fleet.disconnected(&g, &"p".into(), 2), [a]);
+    }
+
+    #[test]
+    fn a_proxy_of_a_gateway_that_nobody_knows_leaves_nothing_behind() {
+        let (mut fleet, g) = (Fleet::default(), gateway());
+        fleet.connected(&g, "p".into(), 1);
+        fleet.disconnected(&g, &"p".into(), 1);
+        assert!(fleet.0.is_empty());
+    }
+
+    #[test]
     fn an_expected_proxy_is_waited_for_until_it_is_ready() {
         let (mut fleet, g) = (Fleet::default(), gateway());
         fleet.expect(&g, "p".into());
-        fleet.connected(&g, "p".into());
+        fleet.connected(&g, "p".into(), 1);
         assert!(!fleet.is_complete());
-        fleet.synced(&g, "p".into(), 1);
+        fleet.synced(&g, "p".into(), 1, 1);
         assert!(fleet.is_complete());
     }
 }

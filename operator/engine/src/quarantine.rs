@@ -16,13 +16,13 @@ use sluice_core::{
     key::{Kind, NsName, Ref, Text},
     status::Delivery,
     translate::{
-        Lowered, Ranked,
+        HostKey, Lowered, Ranked,
         attach::{GatewayReport, Plan},
         grant,
     },
     world::{Reader, backend::Service},
 };
-use sluice_xds::{Id, Version};
+use sluice_xds::{Id, ResourceType, Version};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
@@ -221,9 +221,9 @@ impl Quarantine {
         self.resources.insert((gateway.clone(), id), (version, message));
     }
 
-    /// Forgets the refusal of a resource that has moved on.
-    pub(crate) fn moved(&mut self, gateway: &NsName, id: &Id) {
-        self.resources.remove(&(gateway.clone(), id.clone()));
+    /// Forgets the refusal of a resource that has moved on; whether there was one.
+    pub(crate) fn moved(&mut self, gateway: &NsName, id: &Id) -> bool {
+        self.resources.remove(&(gateway.clone(), id.clone())).is_some()
     }
 
     /// Whether no resource without rules is refused: spares the search.
@@ -255,6 +255,16 @@ impl Quarantine {
             let backend = format!("the backend Service {} port {}", cluster.service, cluster.port);
             Some(Delivery::Rejected { message: refusal.message.clone(), rule: Some(backend.into()), last_good: false })
         })
+    }
+
+    /// What is said of a route because a host that it sits on is refused for more than one of its rules.
+    pub(crate) fn host_verdict(&self, key: &HostKey) -> Option<Delivery> {
+        if self.has_no_resources() {
+            return None;
+        }
+        let id = Id::new(ResourceType::VirtualHost, format!("{}/{}", key.routes_of, key.domain));
+        let (_, message) = self.resources.get(&(key.gateway.clone(), id.clone()))?;
+        Some(Delivery::Rejected { message: format!("{id}: {message}").into(), rule: None, last_good: true })
     }
 
     fn rule_verdict(&self, route: &Ref) -> Option<Delivery> {
@@ -303,7 +313,7 @@ fn names(forward: &ir::Forward) -> impl Iterator<Item = &Text> {
     forward.shares.iter().map(|share| &share.cluster).chain(mirrors)
 }
 
-/// The weights of refused clusters answer UNAVAILABLE.
+/// The weights of refused clusters answer UNAVAILABLE; copies are not sent to them.
 fn without(forward: &ir::Forward, shunned: &dyn Fn(&Text) -> bool) -> Action {
     let (gone, shares): (Vec<ir::Share>, Vec<ir::Share>) =
         forward.shares.iter().cloned().partition(|share| shunned(&share.cluster));

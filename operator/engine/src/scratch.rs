@@ -15,7 +15,7 @@ use sluice_core::{
     key::{Kind, NsName, Ref, Text},
     status::{self, route::Standing},
     translate::{
-        Attachment, HostKey, ListenerId, Lowered,
+        Attachment, Binding, HostKey, ListenerId, Lowered,
         attach::{self, Plan},
         backend, certificate,
         conflict::{self, Claim},
@@ -136,14 +136,17 @@ impl<'s> View<'s> {
         let mut seats = BTreeSet::new();
         for (route, lowered) in &self.lowered {
             for binding in lowered.attachments.iter().flat_map(|attachment| &attachment.bindings) {
-                let plan = self.plans.get(&binding.listener.gateway);
-                let place = plan.and_then(|plan| plan.place(&binding.listener, &binding.domain));
-                if let Some(key) = place.filter(|_| self.winner(&binding.listener, route).is_none()) {
+                if let Some(key) = self.place(route, binding) {
                     seats.insert((key, route.clone(), binding.written.clone()));
                 }
             }
         }
         seats
+    }
+
+    fn place(&self, route: &Ref, binding: &Binding) -> Option<HostKey> {
+        let place = self.plans.get(&binding.listener.gateway)?.place(&binding.listener, &binding.domain);
+        place.filter(|_| self.winner(&binding.listener, route).is_none())
     }
 
     fn resources(&self) -> BTreeMap<NsName, BTreeMap<Id, Version>> {
@@ -258,6 +261,7 @@ impl<'s> View<'s> {
         let listeners: BTreeSet<&ListenerId> = attachment.bindings.iter().map(|binding| &binding.listener).collect();
         let winners: Option<Vec<Ref>> = listeners.into_iter().map(|listener| self.winner(listener, route)).collect();
         let lost_to = winners.and_then(|winners| winners.into_iter().next());
-        Standing { lost_to, delivery: self.state.delivery(&attachment.gateway, route, lowered) }
+        let delivery = self.state.delivery(route, lowered, attachment, |binding| self.place(route, binding));
+        Standing { lost_to, delivery }
     }
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sluice_core::{
     key::{NsName, Ref},
     status::Delivery,
-    translate::Lowered,
+    translate::{Attachment, Binding, HostKey, Lowered},
     world::{self, World},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -45,9 +45,22 @@ pub struct State {
 }
 
 impl State {
-    /// How far a route has come on its way to the proxies of a Gateway, refusals included.
-    pub(crate) fn delivery(&self, gateway: &NsName, route: &Ref, lowered: &Lowered) -> Delivery {
+    /// How far a route has come on its way to the proxies of an attachment's Gateway, refusals included. `place` is the host that takes
+    /// what a binding brings, if any does: what proxies acknowledge of a route without hosts is nothing.
+    pub(crate) fn delivery(
+        &self,
+        route: &Ref,
+        lowered: &Lowered,
+        attachment: &Attachment,
+        place: impl Fn(&Binding) -> Option<HostKey>,
+    ) -> Delivery {
+        let gateway = &attachment.gateway;
+        let hosts: Vec<HostKey> = attachment.bindings.iter().filter_map(place).collect();
+        if hosts.is_empty() && !attachment.bindings.is_empty() {
+            return Delivery::Pending(format!("no listener that takes it is served: see Gateway {gateway}").into());
+        }
         let refused = self.quarantine.verdict(route, lowered, self.world.now);
+        let refused = refused.or_else(|| hosts.iter().find_map(|host| self.quarantine.host_verdict(host)));
         refused.unwrap_or_else(|| self.fleet.delivery(gateway, route))
     }
 

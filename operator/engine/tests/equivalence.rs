@@ -70,12 +70,16 @@ fn event(op: &Op, engine: &Engine) -> Option<ProxyEvent> {
     let name = |gateway: usize| NsName::new("a", GATEWAYS[gateway]);
     let proxy = |proxy: usize| format!("proxy-{proxy}").into();
     Some(match op {
-        Op::Connect { gateway, proxy: p } => ProxyEvent::Connected { gateway: name(*gateway), proxy: proxy(*p) },
-        Op::Disconnect { gateway, proxy: p } => ProxyEvent::Disconnected { gateway: name(*gateway), proxy: proxy(*p) },
+        Op::Connect { gateway, proxy: p } => {
+            ProxyEvent::Connected { gateway: name(*gateway), proxy: proxy(*p), stream: 1 }
+        }
+        Op::Disconnect { gateway, proxy: p } => {
+            ProxyEvent::Disconnected { gateway: name(*gateway), proxy: proxy(*p), stream: 1 }
+        }
         Op::Sync { gateway, proxy: p, behind } => {
             let latest = engine.snapshots().get(&name(*gateway))?.revision();
             let revision = latest.saturating_sub(*behind);
-            ProxyEvent::Synced { gateway: name(*gateway), proxy: proxy(*p), revision }
+            ProxyEvent::Synced { gateway: name(*gateway), proxy: proxy(*p), stream: 1, revision }
         }
         Op::Refuse { gateway, proxy: p, resource } => {
             let (id, version) = pick(engine, &name(*gateway), *resource)?;
@@ -83,8 +87,8 @@ fn event(op: &Op, engine: &Engine) -> Option<ProxyEvent> {
             ProxyEvent::Refused { gateway: name(*gateway), proxy: proxy(*p), id, version, message }
         }
         Op::Stall { gateway, proxy: p, resource } => {
-            let ids = pick(engine, &name(*gateway), *resource).into_iter().collect();
-            ProxyEvent::Stalled { gateway: name(*gateway), proxy: proxy(*p), ids }
+            let forms = pick(engine, &name(*gateway), *resource).into_iter().collect();
+            ProxyEvent::Stalled { gateway: name(*gateway), proxy: proxy(*p), forms }
         }
         Op::Tell(_) | Op::Issue { .. } => return None,
     })

@@ -42,7 +42,7 @@ fn served() -> Engine {
 fn sync(engine: &mut Engine) -> Effects {
     let gateway = NsName::new("a", "one");
     let revision = engine.snapshots().get(&gateway).unwrap().revision();
-    engine.step([ProxyEvent::Synced { gateway, proxy: "p".into(), revision }.into()])
+    engine.step([ProxyEvent::Synced { gateway, proxy: "p".into(), stream: 1, revision }.into()])
 }
 
 /// What a step evaluated, and its effects.
@@ -156,6 +156,23 @@ fn a_namespace_label_lowers_nothing_where_no_selector_reads_it() {
     let (ran, _) =
         runs(&mut engine, [put(Kind::Namespace, json!({"metadata": {"name": "z", "labels": {"team": "x"}}}))]);
     assert_eq!(ran, []);
+}
+
+/// A Gateway with a name whose routes none of its edits moves.
+fn relisten(generation: i64, extra: Option<&str>) -> Input {
+    let mut listeners = vec![http("x", 80, None)];
+    listeners.extend(extra.map(|hostname| http("y", 80, Some(hostname))));
+    gateway("one", generation, &json!(listeners))
+}
+
+#[test]
+fn an_edit_of_a_gateway_that_moves_no_place_seats_no_route_anew() {
+    let mut engine = served();
+    let (ran, _) = runs(&mut engine, [relisten(2, None)]);
+    assert_eq!(ran, [(Stage::Plan, 1), (Stage::Project, 1)]);
+    let (ran, _) = runs(&mut engine, [relisten(3, Some("other.net"))]);
+    let seated = ran.iter().find(|(stage, _)| *stage == Stage::Seat);
+    assert_eq!(seated, Some(&(Stage::Seat, ROUTES as u64)));
 }
 
 #[test]

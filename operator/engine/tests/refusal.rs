@@ -95,9 +95,13 @@ impl Proxy {
             let (gateway, proxy) = (gateway.clone(), proxy.clone());
             inputs.push(ProxyEvent::Refused { gateway, proxy, id, version, message: "missing ): ((".into() }.into());
         }
-        inputs.push(ProxyEvent::Synced { gateway, proxy, revision }.into());
+        inputs.push(ProxyEvent::Synced { gateway, proxy, stream: 1, revision }.into());
         let effects = self.engine.step(inputs);
         self.take(effects);
+    }
+
+    fn has_cluster(&self, name: &str) -> bool {
+        self.engine.snapshots()[&one()].get(&Id::new(ResourceType::Cluster, name)).is_some()
     }
 
     fn programmed(&self) -> String {
@@ -261,10 +265,93 @@ fn a_refused_cluster_is_told_to_the_routes_that_name_it_and_tried_again_later() 
 fn a_stalled_cluster_is_withheld_like_a_refused_one() {
     let mut proxy = secured();
     let cluster = Id::new(ResourceType::Cluster, "a/t/9000/h2");
-    let ids = vec![(cluster.clone(), proxy.version(&cluster))];
-    proxy.tell([ProxyEvent::Stalled { gateway: one(), proxy: "p".into(), ids }.into()]);
+    let forms = vec![(cluster.clone(), proxy.version(&cluster))];
+    proxy.tell([ProxyEvent::Stalled { gateway: one(), proxy: "p".into(), forms }.into()]);
     assert!(proxy.programmed().contains("Rejected"), "{}", proxy.programmed());
     assert!(proxy.engine.snapshots()[&one()].get(&cluster).is_none());
+}
+
+#[test]
+fn a_refused_cluster_that_only_gets_copies_leaves_the_snapshot() {
+    let mut proxy = Proxy::new();
+    let mut mirrored = rule(Some("A"), "a", "s");
+    mirrored["filters"] =
+        json!([{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "t", "port": 9000}}}]);
+    let rules = json!([mirrored]);
+    proxy.tell([grpc_route(&meta("a", "r", 1, 1), &json!([{"name": "one"}]), &["a.example.com"], &rules)]);
+    assert!(proxy.has_cluster("a/t/9000/h2"));
+    proxy.refuse(&Id::new(ResourceType::Cluster, "a/t/9000/h2"), "bad");
+    assert!(!proxy.has_cluster("a/t/9000/h2"));
+    assert!(proxy.host().unwrap().1.contains("a/s/9000/h2"), "calls themselves are still forwarded");
+}
+
+#[test]
+fn a_refused_cluster_of_a_last_good_form_leaves_the_snapshot() {
+    let mut proxy = Proxy::new();
+    proxy.tell([route(1, &[("A", "s")])]);
+    proxy.poison.insert("A");
+    proxy.tell([route(2, &[("A", "t")])]);
+    assert!(proxy.has_cluster("a/s/9000/h2"));
+    proxy.refuse(&Id::new(ResourceType::Cluster, "a/s/9000/h2"), "bad");
+    assert!(!proxy.has_cluster("a/s/9000/h2"));
+    assert_eq!(proxy.engine.snapshots()[&one()].closure(), []);
+}
+
+#[test]
+fn a_slow_word_about_several_clusters_shuns_each() {
+    let mut proxy = Proxy::new();
+    proxy.tell([route(1, &[("A", "s"), ("B", "t")])]);
+    let snapshot = proxy.engine.snapshots()[&one()].clone();
+    let forms: Vec<(Id, Version)> =
+        snapshot.iter(ResourceType::Cluster).map(|cluster| (cluster.id.clone(), cluster.version)).collect();
+    assert_eq!(forms.len(), 2);
+    proxy.tell([ProxyEvent::Stalled { gateway: one(), proxy: "p".into(), forms }.into()]);
+    assert_eq!(proxy.engine.snapshots()[&one()].iter(ResourceType::Cluster).count(), 0);
+}
+
+#[test]
+fn a_host_that_is_refused_without_any_rule_is_told_to_its_routes_until_it_moves() {
+    let mut proxy = Proxy::new();
+    proxy.tell([route(1, &[])]);
+    assert!(proxy.programmed().starts_with("True Programmed"), "{}", proxy.programmed());
+    proxy.refuse(&Id::new(ResourceType::VirtualHost, HOST), "bad domain");
+    assert!(proxy.programmed().starts_with("False Rejected"), "{}", proxy.programmed());
+    assert!(proxy.programmed().contains(&format!("virtual-host {HOST}: bad domain")), "{}", proxy.programmed());
+    proxy.tell([route(2, &[("A", "t")])]);
+    assert!(proxy.programmed().starts_with("True Programmed"), "{}", proxy.programmed());
+}
+
+#[test]
+fn a_route_is_programmed_only_once_its_new_host_is_acknowledged() {
+    let mut engine = engine();
+    let mut server = Server::default();
+    let listener = https("x", 443, Some("a.example.com"), "cert");
+    let rules = json!([rule(Some("A"), "a", "s")]);
+    let route = grpc_route(&meta("a", "r", 1, 1), &json!([{"name": "one"}]), &["a.example.com"], &rules);
+    let plain = http("p", 80, Some("b.example.com"));
+    server.take(&engine.step([
+        class(None),
+        gateway("one", 1, &json!([listener, plain])),
+        bind("one", 443),
+        bind("one", 80),
+        service("a", "s", 9000),
+        route,
+    ]));
+    let sync = |engine: &mut Engine| {
+        let revision = engine.snapshots()[&one()].revision();
+        engine.step([ProxyEvent::Synced { gateway: one(), proxy: "p".into(), stream: 1, revision }.into()])
+    };
+    let programmed = |server: &Server| {
+        let status = &server.statuses[&Ref::new(Kind::GrpcRoute, NsName::new("a", "r"))];
+        status["parents"][0]["conditions"][2].clone()
+    };
+    server.take(&sync(&mut engine));
+    assert_eq!(programmed(&server)["status"], "Unknown");
+    assert_eq!(programmed(&server)["message"], "no listener that takes it is served: see Gateway a/one");
+    server.take(&engine.step([secret("cert", 0)]));
+    assert_eq!(programmed(&server)["message"], "waiting for the proxies of Gateway a/one to acknowledge it");
+    server.take(&sync(&mut engine));
+    assert_eq!(programmed(&server)["status"], "True");
 }
 
 #[test]

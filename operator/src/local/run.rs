@@ -217,7 +217,7 @@ impl Shell {
             let outcome = axum::serve(pages, routes).with_graceful_shutdown(end.cancelled_owned()).await;
             outcome.unwrap_or_else(|error| tracing::error!("the admin interface is no longer served: {error}"));
         });
-        tokio::spawn(hear(heard, inputs, self.snapshots.clone()));
+        tokio::spawn(hear(heard, inputs));
         servers
     }
 }
@@ -229,11 +229,9 @@ fn announce(pages: &TcpListener) {
 }
 
 /// Turns what streams report into inputs.
-async fn hear(mut heard: mpsc::Receiver<Report>, inputs: mpsc::Sender<Vec<Input>>, snapshots: SharedSnapshots) {
+async fn hear(mut heard: mpsc::Receiver<Report>, inputs: mpsc::Sender<Vec<Input>>) {
     while let Some(report) = heard.recv().await {
-        let snapshot = operate::latest(&snapshots, &report.identity.gateway);
-        let event = runtime::proxy_event(report, |id| Some(snapshot.as_ref()?.get(id)?.version));
-        if inputs.send(vec![event.into()]).await.is_err() {
+        if inputs.send(vec![runtime::proxy_event(report).into()]).await.is_err() {
             return;
         }
     }

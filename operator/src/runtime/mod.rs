@@ -120,23 +120,19 @@ fn log(inputs: usize, took: Duration, effects: &Effects) {
     );
 }
 
-/// What a stream reports, as the engine takes it. `version_of` knows the latest forms.
-pub(crate) fn proxy_event(
-    report: Report,
-    version_of: impl Fn(&sluice_xds::Id) -> Option<sluice_xds::Version>,
-) -> ProxyEvent {
-    let (gateway, proxy) = (report.identity.gateway, report.identity.proxy);
+/// What a stream reports, as the engine takes it.
+pub(crate) fn proxy_event(report: Report) -> ProxyEvent {
+    let (gateway, proxy, stream) = (report.identity.gateway, report.identity.proxy, report.stream);
     match report.news {
-        News::Connected => ProxyEvent::Connected { gateway, proxy },
-        News::Disconnected => ProxyEvent::Disconnected { gateway, proxy },
-        News::Session(sluice_xds::Event::Synced { revision }) => ProxyEvent::Synced { gateway, proxy, revision },
+        News::Connected => ProxyEvent::Connected { gateway, proxy, stream },
+        News::Disconnected => ProxyEvent::Disconnected { gateway, proxy, stream },
+        News::Session(sluice_xds::Event::Synced { revision }) => {
+            ProxyEvent::Synced { gateway, proxy, stream, revision }
+        }
         News::Session(sluice_xds::Event::Refused { id, version, message }) => {
             ProxyEvent::Refused { gateway, proxy, id, version, message }
         }
-        News::Session(sluice_xds::Event::Stalled { ids }) => {
-            let ids = ids.into_iter().filter_map(|id| version_of(&id).map(|version| (id, version))).collect();
-            ProxyEvent::Stalled { gateway, proxy, ids }
-        }
+        News::Session(sluice_xds::Event::Stalled { forms }) => ProxyEvent::Stalled { gateway, proxy, forms },
     }
 }
 

@@ -10,7 +10,13 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use futures::{Stream, StreamExt, stream::BoxStream};
 use sluice_xds::{Config, Event, Input, Output, Response, Session};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -33,6 +39,8 @@ const WINDOW: u32 = 4 << 20;
 pub(crate) struct Report {
     /// Which proxy.
     pub(crate) identity: Identity,
+    /// Which of its streams: later ones have greater numbers.
+    pub(crate) stream: u64,
     /// What.
     pub(crate) news: News,
 }
@@ -54,12 +62,14 @@ pub(crate) struct Ads {
     directory: Directory,
     reports: mpsc::Sender<Report>,
     session: Config,
+    /// The number of the latest stream.
+    streams: Arc<AtomicU64>,
 }
 
 impl Ads {
     /// A service that serves what is published in `directory` and tells `reports` what proxies say.
     pub(crate) fn new(directory: Directory, reports: mpsc::Sender<Report>) -> Self {
-        Self { directory, reports, session: Config::default() }
+        Self { directory, reports, session: Config::default(), streams: Arc::default() }
     }
 
     /// The router that serves it.
@@ -117,6 +127,7 @@ impl Ads {
         let feed = self.directory.follow(&identity.gateway);
         let mut stream = ServedStream {
             identity: identity.clone(),
+            number: self.streams.fetch_add(1, Ordering::Relaxed) + 1,
             session: Session::new(self.session),
             started: Instant::now(),
             reports: self.reports.clone(),
@@ -124,12 +135,14 @@ impl Ads {
         };
         stream.report(News::Connected).await;
         stream.run(first, requests, feed).await;
+        self.directory.leave(&identity.gateway);
         stream.report(News::Disconnected).await;
     }
 }
 
 struct ServedStream {
     identity: Identity,
+    number: u64,
     session: Session,
     started: Instant,
     reports: mpsc::Sender<Report>,
@@ -201,7 +214,8 @@ impl ServedStream {
 
     async fn report(&self, news: News) {
         // The engine is gone only when the process ends.
-        let _ = self.reports.send(Report { identity: self.identity.clone(), news }).await;
+        let report = Report { identity: self.identity.clone(), stream: self.number, news };
+        let _ = self.reports.send(report).await;
     }
 }
 

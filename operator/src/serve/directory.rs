@@ -29,9 +29,38 @@ impl Directory {
         self.with(gateway, watch::Sender::subscribe)
     }
 
+    /// A stream ended, and its feed with it: nothing is kept for a Gateway that nobody follows and nothing was published for.
+    /// Whoever opens a stream names any Gateway.
+    pub(crate) fn leave(&self, gateway: &NsName) {
+        let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if feeds.get(gateway).is_some_and(|feed| feed.receiver_count() == 0 && feed.borrow().is_none()) {
+            feeds.remove(gateway);
+        }
+    }
+
     fn with<T>(&self, gateway: &NsName, act: impl FnOnce(&Source) -> T) -> T {
         // Nothing that runs under the lock can panic half-way, so a poisoned map is still whole.
         let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         act(feeds.entry(gateway.clone()).or_insert_with(|| watch::Sender::new(None)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Directory, NsName, Snapshot};
+
+    #[test]
+    fn a_gateway_that_was_never_published_is_kept_only_while_somebody_follows_it() {
+        let (directory, gateway) = (Directory::default(), NsName::new("a", "one"));
+        let (first, second) = (directory.follow(&gateway), directory.follow(&gateway));
+        drop(first);
+        directory.leave(&gateway);
+        assert_eq!(directory.0.lock().unwrap().len(), 1);
+        drop(second);
+        directory.leave(&gateway);
+        assert!(directory.0.lock().unwrap().is_empty());
+        directory.publish(&gateway, Snapshot::empty());
+        directory.leave(&gateway);
+        assert_eq!(directory.0.lock().unwrap().len(), 1);
     }
 }

@@ -77,10 +77,12 @@ pub enum Event {
         /// The proxy's own words.
         message: String,
     },
-    /// The proxy neither acknowledged nor refused a response with these clusters in time, so one of them may never warm. The next
-    /// snapshot in which one of them differs is sent without waiting for the answer.
+    /// The proxy neither acknowledged nor refused a response in time, and never asked for the assignments of these clusters of it, so
+    /// that they may never warm. The next snapshot is sent without waiting for the answer.
+    ///
+    /// A proxy that asked for every assignment is slow, not wedged: nothing is told of it.
     Stalled {
-        /// The clusters to suspect: those whose assignments the proxy never asked for, or all when there is none.
-        ids: Vec<Id>,
+        /// The clusters to suspect, each in the form that was sent.
+        forms: Vec<(Id, Version)>,
     },
 }

@@ -275,6 +275,8 @@ impl Session {
         self.stall(out);
     }
 
+    /// A proxy that asked for every assignment is slow and gets the same time again. One that did not ask for some may wait for a
+    /// cluster that it will never warm: those are told.
     fn stall(&mut self, out: &mut Vec<Output>) {
         let now = self.now;
         let assignments = self.channels.get(ResourceType::Assignment);
@@ -284,14 +286,16 @@ impl Session {
         };
         let flights = &self.channels.get(ResourceType::Cluster).flights;
         let Some(flight) = flights.iter().find(|flight| flight.due.is_some_and(|due| due <= now)) else { return };
-        let sent = || flight.items.values().flatten();
-        let mut ids: Vec<Id> = sent().filter(unasked).map(|resource| resource.id.clone()).collect();
-        if ids.is_empty() {
-            ids = sent().map(|resource| resource.id.clone()).collect();
+        let sent = flight.items.values().flatten();
+        let forms: Vec<(Id, Version)> =
+            sent.clone().filter(unasked).map(|resource| (resource.id.clone(), resource.version)).collect();
+        let due = forms.is_empty().then(|| self.warm_by(sent.count()));
+        if due.is_none() {
+            out.push(Output::Event(Event::Stalled { forms }));
         }
-        out.push(Output::Event(Event::Stalled { ids }));
-        let clusters = self.channels.get_mut(ResourceType::Cluster);
-        clusters.flights.iter_mut().for_each(|flight| (flight.due, flight.stalled) = (None, true));
+        for flight in &mut self.channels.get_mut(ResourceType::Cluster).flights {
+            (flight.due, flight.overdue, flight.stalled) = (due, true, true);
+        }
     }
 
     /// Tells how far the proxy is, when that moved.

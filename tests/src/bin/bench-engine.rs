@@ -180,7 +180,7 @@ fn grown(routes: usize) -> Result<Engine> {
 fn acknowledge(engine: &mut Engine) -> Result<Effects> {
     let gateway = gateway_key();
     let revision = engine.snapshots().get(&gateway).context("the Gateway has no snapshot")?.revision();
-    Ok(engine.step([ProxyEvent::Synced { gateway, proxy: "proxy".into(), revision }.into()]))
+    Ok(engine.step([ProxyEvent::Synced { gateway, proxy: "proxy".into(), stream: 1, revision }.into()]))
 }
 
 /// The median cost of a step, and the most resources that one moved.

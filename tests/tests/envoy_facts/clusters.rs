@@ -66,7 +66,7 @@ pub(super) fn sent_to(clusters: &[(&ir::Cluster, u32)]) -> Arc<Resource> {
 
 pub(super) fn suspects(news: &News) -> Option<Vec<Id>> {
     match news {
-        News::Learned(Event::Stalled { ids }) => Some(ids.clone()),
+        News::Learned(Event::Stalled { forms }) => Some(forms.iter().map(|(id, _)| id.clone()).collect()),
         News::Learned(Event::Refused { id, .. }) => Some(vec![id.clone()]),
         _ => None,
     }

@@ -178,7 +178,7 @@ fn is_dead(standing: Standing) -> bool {
 fn delivered(delivery: &Delivery, generation: i64) -> Condition {
     match delivery {
         Delivery::Programmed => Condition::new(Programmed::Programmed, "Gateway is served by every proxy", generation),
-        Delivery::Pending(what) => Condition::new(Programmed::Pending, &**what, generation),
+        Delivery::Pending(what) | Delivery::NoProxy(what) => Condition::new(Programmed::Pending, &**what, generation),
         Delivery::Rejected { message, .. } => {
             Condition::new(Programmed::Invalid, format!("The proxies refused the configuration: {message}"), generation)
         }

@@ -279,7 +279,7 @@ fn refused(report: &ListenerReport) -> Programmed {
 fn delivered(delivery: &Delivery, generation: i64) -> Condition {
     match delivery {
         Delivery::Programmed => Condition::new(Programmed::Programmed, "Listener is served by every proxy", generation),
-        Delivery::Pending(what) => Condition::new(Programmed::Pending, &**what, generation),
+        Delivery::Pending(what) | Delivery::NoProxy(what) => Condition::new(Programmed::Pending, &**what, generation),
         Delivery::Rejected { message, .. } => {
             Condition::new(Programmed::Invalid, format!("The proxies refused the configuration: {message}"), generation)
         }

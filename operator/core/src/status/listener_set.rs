@@ -123,7 +123,7 @@ fn delivered(delivery: &Delivery, generation: i64) -> Condition {
         Delivery::Programmed => {
             Condition::new(Programmed::Programmed, "ListenerSet is served by every proxy", generation)
         }
-        Delivery::Pending(what) => Condition::new(Programmed::Pending, &**what, generation),
+        Delivery::Pending(what) | Delivery::NoProxy(what) => Condition::new(Programmed::Pending, &**what, generation),
         Delivery::Rejected { message, .. } => {
             Condition::new(Programmed::Invalid, format!("The proxies refused the configuration: {message}"), generation)
         }

@@ -26,6 +26,8 @@ use crate::key::Text;
 pub enum Delivery {
     /// Every counted proxy, and at least one, acknowledged a snapshot that contains it.
     Programmed,
+    /// No proxy is counted; the text says of which Gateway.
+    NoProxy(Text),
     /// Not yet; the text says what is waited for.
     Pending(Text),
     /// The proxies refused it; what they serve instead is said in `last_good`.

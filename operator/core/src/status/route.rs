@@ -55,6 +55,7 @@ verdicts! {
     Programmed = "sluice.dev/Programmed" {
         Programmed = True,
         Pending = Unknown,
+        NoReadyProxy = False,
         Rejected = False,
     }
 }
@@ -156,6 +157,7 @@ fn programmed(delivery: &Delivery, generation: i64) -> Condition {
         Delivery::Programmed => {
             Condition::new(Programmed::Programmed, "Every proxy serves this generation", generation)
         }
+        Delivery::NoProxy(what) => Condition::new(Programmed::NoReadyProxy, &**what, generation),
         Delivery::Pending(reason) => Condition::new(Programmed::Pending, &**reason, generation),
         Delivery::Rejected { message, rule, last_good } => {
             let meanwhile = if *last_good { "its last good form is served" } else { "its calls answer UNAVAILABLE" };

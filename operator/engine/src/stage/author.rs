@@ -27,6 +27,8 @@ const REPEATS: usize = 8;
 pub(crate) struct Authors {
     memo: BTreeMap<NsName, Arc<Authored>>,
     written: BTreeMap<Ref, Written>,
+    /// The objects in `written`, by their service.
+    of: BTreeMap<NsName, BTreeSet<Ref>>,
     /// Key material that was asked for and is not there yet.
     asked: BTreeMap<NsName, u64>,
     /// Services some of whose objects are not there as they were written.
@@ -54,7 +56,7 @@ impl Authors {
 
     /// An object is gone: if a service wrote it, it is written again.
     pub(crate) fn lost(&mut self, object: &Ref) -> Option<Task> {
-        let written = self.written.remove(object)?;
+        let written = self.unnote(object)?;
         self.incomplete.insert(written.service.clone());
         Some(Task::Author(written.service))
     }
@@ -67,6 +69,7 @@ impl Authors {
     /// Whoever begins to write knows nothing of what was written before.
     pub(crate) fn forget_written(&mut self) -> Vec<Task> {
         self.written.clear();
+        self.of.clear();
         self.asked.clear();
         self.incomplete.extend(self.memo.keys().cloned());
         self.incomplete.iter().cloned().map(Task::Author).collect()
@@ -89,7 +92,9 @@ impl Authors {
     /// A service is gone: forgets what it wrote if that is to stay.
     fn orphan(&mut self, service: &NsName) {
         if self.lenient.remove(service) {
-            self.written.retain(|_, written| written.service != *service);
+            for object in self.of.remove(service).unwrap_or_default() {
+                self.written.remove(&object);
+            }
         }
     }
 
@@ -104,8 +109,22 @@ impl Authors {
     }
 
     fn written_by(&self, service: &NsName) -> Vec<Ref> {
-        let of = self.written.iter().filter(|(_, written)| written.service == *service);
-        of.map(|(reference, _)| reference.clone()).collect()
+        self.of.get(service).into_iter().flatten().cloned().collect()
+    }
+
+    fn note(&mut self, object: &Ref, written: Written) {
+        self.unnote(object);
+        self.of.entry(written.service.clone()).or_default().insert(object.clone());
+        self.written.insert(object.clone(), written);
+    }
+
+    fn unnote(&mut self, object: &Ref) -> Option<Written> {
+        let written = self.written.remove(object)?;
+        let emptied = self.of.get_mut(&written.service).is_some_and(|all| all.remove(object) && all.is_empty());
+        if emptied {
+            self.of.remove(&written.service);
+        }
+        Some(written)
     }
 }
 
@@ -170,7 +189,7 @@ impl Engine {
             None => 1,
         };
         let written = Written { service: service.clone(), whole, content, generation };
-        self.authors.written.insert(desired.reference.clone(), written);
+        self.authors.note(&desired.reference, written);
         let (reference, value) = (desired.reference.clone(), desired.value.clone());
         if self.settings.feedback {
             self.accept(service, &reference, value.clone(), generation);
@@ -179,7 +198,7 @@ impl Engine {
     }
 
     fn remove(&mut self, service: &NsName, reference: &Ref) {
-        self.authors.written.remove(reference);
+        self.authors.unnote(reference);
         self.effects.applies.push(Apply::Remove { service: service.clone(), reference: reference.clone() });
         if self.settings.feedback {
             self.change(Change::Delete(reference.clone()));

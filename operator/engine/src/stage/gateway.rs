@@ -1,7 +1,7 @@
 //! Gateways: their plans, what these offer to routes, and the snapshots of their proxies.
 
 use super::route::parent_ref;
-use crate::{deps::Task, engine::Engine};
+use crate::{deps::Task, dirty::Stage, engine::Engine};
 use sluice_core::{
     ir,
     key::{Kind, NsName, Ref},
@@ -12,7 +12,7 @@ use sluice_core::{
     world::{Dep, Parent},
 };
 use sluice_envoy::encode;
-use sluice_xds::{Id, Resource, Snapshot};
+use sluice_xds::{Id, Resource, ResourceType, Snapshot};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -103,6 +103,15 @@ impl Replaced {
         (list(&self.before), list(&self.after))
     }
 
+    /// Whether routes sit where they sat: places are the same, and which kinds share hostnames.
+    fn seat_alike(&self) -> bool {
+        let sharing = |plan: &Plan| -> Vec<(Parent, bool)> {
+            plan.surfaces.iter().map(|(parent, surface)| (parent.clone(), surface.policy.shared_hostnames)).collect()
+        };
+        let (Some(before), Some(after)) = (&self.before, &self.after) else { return false };
+        before.places_alike(after) && sharing(before) == sharing(after)
+    }
+
     fn standing(&self) -> (BTreeMap<HostKey, ir::Fallback>, BTreeMap<HostKey, ir::Fallback>) {
         let hosts = |plan: &Option<Arc<Plan>>| plan.iter().flat_map(|plan| plan.standing_hosts()).collect();
         (hosts(&self.before), hosts(&self.after))
@@ -137,8 +146,11 @@ impl Engine {
         self.swap_standing(plans);
         self.dirty.mark(Task::Project(Ref::new(Kind::Gateway, gateway.clone())));
         self.dirty.arrivals.insert(Ref::new(Kind::Gateway, gateway.clone()));
-        for route in self.routes.of_gateway(gateway) {
-            self.reseat(&route);
+        if !plans.seat_alike() {
+            for route in self.routes.of_gateway(gateway) {
+                self.count(Stage::Seat);
+                self.reseat(&route);
+            }
         }
     }
 
@@ -226,8 +238,14 @@ impl Engine {
     fn forget_moved(&mut self, gateway: &NsName) {
         let snapshot = self.gateways.snapshot(gateway).filter(|_| !self.state.quarantine.has_no_resources()).cloned();
         for id in snapshot.iter().flat_map(|snapshot| snapshot.changed()) {
-            Arc::make_mut(&mut self.state.quarantine).moved(gateway, id);
+            if !Arc::make_mut(&mut self.state.quarantine).moved(gateway, id) {
+                continue;
+            }
             self.mark_listeners(gateway);
+            if id.kind == ResourceType::VirtualHost {
+                let seated = self.hosts.seated(gateway, &id.name);
+                self.dirty.moved.extend(seated.into_iter().map(|route| (gateway.clone(), route)));
+            }
         }
     }
 
@@ -248,6 +266,10 @@ impl Engine {
             let revision = self.gateways.snapshot(&gateway).map_or(0, |snapshot| snapshot.revision());
             self.trials.published(&gateway, revision);
             self.advance_trials(&gateway);
+        }
+        for (gateway, route) in std::mem::take(&mut self.dirty.moved) {
+            self.state.fleet.redeliver(&gateway, &route);
+            self.dirty.mark(Task::Project(route));
         }
         for object in std::mem::take(&mut self.dirty.arrivals) {
             self.arrive(&object);

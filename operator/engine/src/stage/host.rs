@@ -1,6 +1,6 @@
 //! Hosts: who contributes to each, and the clusters that each needs.
 
-use crate::{engine::Engine, few::Few};
+use crate::{dirty::Stage, engine::Engine, few::Few};
 use chrono::{DateTime, Utc};
 use sluice_core::{
     hostname::Hostname,
@@ -134,7 +134,7 @@ impl Engine {
     }
 
     fn merge_host(&mut self, key: &HostKey) {
-        self.count_merge();
+        self.count(Stage::Merge);
         let Some(host) = self.hosts.0.get(key) else { return };
         let merged = host.merged(key);
         if host.is_vacant() {

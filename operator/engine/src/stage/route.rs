@@ -8,7 +8,7 @@ use sluice_core::{
     hostname::Hostname,
     key::{Kind, NsName, Ref, Text},
     status,
-    translate::{Attachment, HostKey, ListenerId, Lowered, conflict::Claim, lower},
+    translate::{Attachment, Binding, HostKey, ListenerId, Lowered, conflict::Claim, lower},
     world::Parent,
 };
 use std::{
@@ -78,9 +78,12 @@ impl Routes {
         self.of_gateway.get(gateway).into_iter().flatten().cloned().collect()
     }
 
-    /// The routes that name a cluster. O(routes).
-    pub(crate) fn naming(&self, cluster: &Text) -> Vec<Ref> {
-        let names = |entry: &Entry| entry.raw.clusters.iter().any(|candidate| candidate.name() == *cluster);
+    /// The routes that name one of these clusters, as written or in a last good form. O(routes).
+    pub(crate) fn naming(&self, clusters: &BTreeSet<Text>) -> Vec<Ref> {
+        let names = |entry: &Entry| {
+            let mut all = entry.raw.clusters.iter().chain(&entry.lowered.clusters);
+            all.any(|candidate| clusters.contains(&candidate.name()))
+        };
         self.memo.iter().filter(|(_, entry)| names(entry)).map(|(route, _)| route.clone()).collect()
     }
 
@@ -258,9 +261,12 @@ impl Engine {
             self.seat(key, route, written, seat.clone());
         }
         self.recount(&old_listeners, &listeners);
-        if old_listeners != listeners {
+        if old_listeners != listeners || old_places != places {
             self.dirty.mark(Task::Project(route.clone()));
         }
+        // A host that is new to the route comes with a revision that nobody has acknowledged.
+        let entered = places.difference(&old_places).map(|(key, _)| (key.gateway.clone(), route.clone()));
+        self.dirty.moved.extend(entered);
         if let Some(entry) = self.routes.memo.get_mut(route) {
             entry.places = places;
             entry.listeners = listeners;
@@ -271,10 +277,14 @@ impl Engine {
     fn standing_of(&self, route: &Ref, entry: &Entry) -> (Few<(HostKey, Hostname), ()>, Few<ListenerId, ()>) {
         let bindings = entry.lowered.attachments.iter().flat_map(|attachment| &attachment.bindings);
         let won: Vec<_> = bindings.filter(|binding| self.winner(&binding.listener, route).is_none()).collect();
-        let places = won.iter().filter_map(|binding| {
-            Some((self.gateways.place(&binding.listener, &binding.domain)?, binding.written.clone()))
-        });
+        let places = won.iter().filter_map(|binding| Some((self.seat_of(route, binding)?, binding.written.clone())));
         (places.collect(), won.iter().map(|binding| binding.listener.clone()).collect())
+    }
+
+    /// The host that a binding puts a route on: none if its listener is not served or went to another route.
+    pub(crate) fn seat_of(&self, route: &Ref, binding: &Binding) -> Option<HostKey> {
+        let place = || self.gateways.place(&binding.listener, &binding.domain);
+        self.winner(&binding.listener, route).is_none().then(place).flatten()
     }
 
     /// Who keeps a route off a listener; nobody where the class lets kinds share hostnames.

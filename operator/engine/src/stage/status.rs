@@ -190,6 +190,7 @@ impl Engine {
         let winners: Option<Vec<&Ref>> =
             super::route::listeners(attachment).into_iter().map(|listener| self.winner(listener, route)).collect();
         let lost_to = winners.and_then(|winners| winners.first().map(|winner| (*winner).clone()));
-        Standing { lost_to, delivery: self.state.delivery(&attachment.gateway, route, lowered) }
+        let place = |binding: &_| self.seat_of(route, binding);
+        Standing { lost_to, delivery: self.state.delivery(route, lowered, attachment, place) }
     }
 }

@@ -117,38 +117,48 @@ impl Trials {
 }
 
 impl Engine {
-    /// A proxy refused a resource. Refusals of a version that is no longer wanted say nothing new.
-    pub(crate) fn refused(&mut self, gateway: &NsName, id: &Id, version: Version, message: &str) {
-        let wanted = self.gateways.snapshot(gateway).and_then(|snapshot| snapshot.get(id));
-        if wanted.is_none_or(|resource| resource.version != version) {
-            return;
-        }
-        self.effects.events.push(Event::Refused {
-            gateway: gateway.clone(),
-            id: id.clone(),
-            message: message.to_owned(),
-        });
-        match id.kind {
-            ResourceType::VirtualHost => self.host_refused(gateway, id, message),
-            ResourceType::Cluster => self.cluster_refused(&id.name, message),
-            _ => {
-                Arc::make_mut(&mut self.state.quarantine).refuse(gateway, id.clone(), version, message.into());
-                self.mark_listeners(gateway);
+    /// A proxy refused resources. Refusals of a version that is no longer wanted say nothing new.
+    pub(crate) fn refused(&mut self, gateway: &NsName, forms: &[(Id, Version)], message: &str) {
+        let snapshot = self.gateways.snapshot(gateway).cloned();
+        let wanted = |id: &Id| snapshot.as_ref().and_then(|snapshot| snapshot.get(id)).map(|resource| resource.version);
+        let mut clusters = BTreeSet::new();
+        for (id, version) in forms.iter().filter(|(id, version)| wanted(id) == Some(*version)) {
+            let (gateway, message) = (gateway.clone(), message.to_owned());
+            self.effects.events.push(Event::Refused {
+                gateway: gateway.clone(),
+                id: id.clone(),
+                message: message.clone(),
+            });
+            match id.kind {
+                ResourceType::VirtualHost => self.host_refused(&gateway, id, *version, &message),
+                ResourceType::Cluster => drop(clusters.insert(id.name.clone())),
+                _ => self.resource_refused(&gateway, id, *version, &message),
             }
+        }
+        if !clusters.is_empty() {
+            self.clusters_refused(&clusters, message);
         }
     }
 
+    /// A resource of which no rule can be withheld: it is noted until it moves.
+    fn resource_refused(&mut self, gateway: &NsName, id: &Id, version: Version, message: &str) {
+        Arc::make_mut(&mut self.state.quarantine).refuse(gateway, id.clone(), version, message.into());
+        self.mark_listeners(gateway);
+    }
+
     /// A cluster's form is its name, so a refused one has no earlier form: its share answers UNAVAILABLE. O(routes), at each refusal.
-    fn cluster_refused(&mut self, name: &Text, message: &str) {
+    fn clusters_refused(&mut self, names: &BTreeSet<Text>, message: &str) {
         let until = self.state.world.now + CLUSTER_REST;
-        Arc::make_mut(&mut self.state.quarantine).shun_cluster(name.clone(), until, message.into());
-        for route in self.routes.naming(name) {
+        for name in names {
+            Arc::make_mut(&mut self.state.quarantine).shun_cluster(name.clone(), until, message.into());
+        }
+        for route in self.routes.naming(names) {
             self.dirty.mark(Task::Project(route.clone()));
             self.dirty.mark(Task::Lower(route));
         }
     }
 
-    fn host_refused(&mut self, gateway: &NsName, id: &Id, message: &str) {
+    fn host_refused(&mut self, gateway: &NsName, id: &Id, version: Version, message: &str) {
         let slot = (gateway.clone(), id.clone());
         let mut trial = self.trials.open.remove(&slot).unwrap_or(Trial {
             groups: Vec::new(),
@@ -160,6 +170,10 @@ impl Engine {
         let mut suspects = std::mem::take(&mut trial.trying);
         if suspects.is_empty() {
             suspects = self.suspects(gateway, id);
+        }
+        if suspects.is_empty() {
+            self.resource_refused(gateway, id, version, message);
+            self.dirty.mark_all(self.hosts.seated(gateway, &id.name).into_iter().map(Task::Project));
         }
         for key in &suspects {
             self.withhold(gateway, key, &trial.message, suspects.len());

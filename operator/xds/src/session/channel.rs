@@ -34,8 +34,10 @@ pub(super) struct Flight {
     pub(super) items: BTreeMap<Name, Option<Arc<Resource>>>,
     /// The oldest revision of which something is in it.
     pub(super) since: u64,
-    /// When it is taken as stalled, on the clock of the session; `None` once it was.
+    /// When it is taken as stalled, on the clock of the session; `None` once its proxy was told of.
     pub(super) due: Option<u64>,
+    /// Its time has passed: the next response need not wait for its answer.
+    pub(super) overdue: bool,
     /// It was not answered in time, or took over one that was not.
     pub(super) stalled: bool,
     /// The claimed forms that it replaces.

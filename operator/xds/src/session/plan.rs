@@ -96,7 +96,7 @@ impl Session {
         let free = match channel.flights.back() {
             None => true,
             Some(flight) if flight.stalled => {
-                flight.due.is_none() || channel.pending.keys().any(|name| flight.items.contains_key(name))
+                flight.overdue || channel.pending.keys().any(|name| flight.items.contains_key(name))
             }
             Some(_) => {
                 kind.is_leaf() && channel.parts.is_empty() && channel.flights.len() < self.config.max_unanswered_leaves
@@ -215,7 +215,7 @@ impl Session {
         out.push(Output::Send(Response { kind, nonce: self.nonce, resources, removed }));
     }
 
-    fn warm_by(&self, clusters: usize) -> u64 {
+    pub(super) fn warm_by(&self, clusters: usize) -> u64 {
         let clusters = u64::try_from(clusters).unwrap_or(u64::MAX);
         let allowance = self.config.stalled_per_cluster_ms.saturating_mul(clusters);
         self.now.saturating_add(self.config.stalled_after_ms).saturating_add(allowance)
@@ -298,7 +298,7 @@ impl Channel {
         }
         let stalled =
             if self.flights.back().is_some_and(|flight| flight.stalled) { self.flights.pop_back() } else { None };
-        let mut flight = Flight { nonce, items, since, due, stalled: stalled.is_some(), claims };
+        let mut flight = Flight { nonce, items, since, due, overdue: false, stalled: stalled.is_some(), claims };
         if let Some(old) = stalled {
             flight.since = flight.since.min(old.since);
             let newer = std::mem::replace(&mut flight.items, old.items);

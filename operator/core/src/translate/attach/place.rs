@@ -182,6 +182,14 @@ impl Plan {
         Some(HostKey { gateway: self.gateway.clone(), routes_of: routes.clone(), domain: domain.clone() })
     }
 
+    /// Whether [`Self::place`] answers every question as that of another plan does. O(owners).
+    pub fn places_alike(&self, other: &Self) -> bool {
+        fn places(plan: &Plan) -> impl Iterator<Item = (&(u16, Hostname), &ListenerId, Option<&Text>)> {
+            plan.owners.iter().map(|(name, owner)| (name, &owner.listener, owner.routes.as_ref()))
+        }
+        self.gateway == other.gateway && self.served == other.served && places(self).eq(places(other))
+    }
+
     /// The hosts that exist without any route, in order, and what they answer when no route matches: `*` of each route
     /// configuration (one without hosts would hold its listener back), the hostname of each listener (or its requests
     /// would fall to a less specific one), and inside a chain the more specific hostnames of others.

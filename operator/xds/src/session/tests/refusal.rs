@@ -117,8 +117,25 @@ fn unanswered_clusters_are_told_as_stalled_and_those_never_asked_about_are_suspe
     stream.at(due - 1);
     assert_eq!(stream.events(), []);
     stream.at(due);
-    assert_eq!(stream.events(), [Event::Stalled { ids: vec![id(Cluster, "b")] }]);
+    assert_eq!(stream.events(), [Event::Stalled { forms: vec![(id(Cluster, "b"), Version(1))] }]);
     assert_eq!(stream.session.deadline(), None);
+}
+
+#[test]
+fn a_proxy_that_asked_for_every_assignment_is_slow_not_wedged() {
+    let mut stream = Stream::settled();
+    stream.events();
+    stream.set(&[cluster("a", 2)], &[]);
+    stream.at(1_000);
+    let due = stream.session.deadline().expect("an unanswered response with clusters");
+    stream.at(due);
+    assert_eq!(stream.events(), []);
+    assert_eq!(stream.session.deadline(), Some(due + 2_002), "it gets the same time again");
+    let next = [cluster("b", 1), assignment("b", 1)];
+    assert_eq!(stream.set(&next, &[]), ["cluster: b=1", "assignment: b=1"], "what comes later does not wait for it");
+    stream.ack(Assignment);
+    stream.ack(Cluster);
+    assert_eq!(stream.synced(), [3]);
 }
 
 #[test]
