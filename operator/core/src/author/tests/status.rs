@@ -205,7 +205,7 @@ fn nothing_is_said_of_a_secret_of_another_namespace_before_it_is_granted() {
     let secret = of_others(Kind::Secret, json!({"data": {}}));
     let service = service(&spec);
     let certificate = |objects: &[Value]| said(&of(&world(objects), &applied), "CertificateReady");
-    let without = certificate(&[service.clone()]);
+    let without = certificate(std::slice::from_ref(&service));
     assert_eq!(without.1, "RefNotPermitted");
     assert!(without.2.contains("create in namespace certs a ReferenceGrant"), "{}", without.2);
     assert_eq!(certificate(&[service.clone(), secret.clone()]), without, "whether it exists or not");
