@@ -57,7 +57,8 @@ pub struct GatewayProfileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<Namespaces>,
     /// Claims of hostnames by suffix, at most 64. The longest suffix that covers a hostname decides; a hostname that no claim
-    /// covers is free. A hostname outside of its claim is refused with HostnameNotAllowed. Default: none.
+    /// covers is free. A hostname outside of its claim, or a wildcard that reaches into it, is refused with HostnameNotAllowed.
+    /// Default: none.
     #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["suffix".into()]))]

@@ -369,10 +369,6 @@ impl Facts<'_, '_> {
 
     fn programmed(&self) -> Word<ProgrammedReason> {
         let words = self.parents.iter().map(|parent| Self::programmed_on(parent));
-        let none = (ProgrammedReason::Pending, "no Gateway serves the route yet".to_owned());
-        if self.parents.is_empty() {
-            return none;
-        }
         worst(
             words,
             (ProgrammedReason::Programmed, "every proxy acknowledged this generation".into()),
@@ -418,9 +414,13 @@ impl Facts<'_, '_> {
     }
 }
 
-/// The first failure, else the first that is pending, else the good word.
+/// The first failure, else the first that is pending, else the good word; with nobody to say a word, pending.
 fn worst<R: Reason + PartialEq>(words: impl Iterator<Item = Word<R>>, good: Word<R>, pending: R) -> Word<R> {
-    let words: Vec<Word<R>> = words.filter(|(reason, _)| reason.status() != Status::True).collect();
-    let failed = words.iter().find(|(reason, _)| *reason != pending);
-    failed.or_else(|| words.first()).cloned().unwrap_or(good)
+    let words: Vec<Word<R>> = words.collect();
+    if words.is_empty() {
+        return (pending, "no Gateway serves the route yet".into());
+    }
+    let mut bad = words.iter().filter(|(reason, _)| reason.status() != Status::True).peekable();
+    let first = bad.peek().copied();
+    bad.find(|(reason, _)| *reason != pending).or(first).cloned().unwrap_or(good)
 }
