@@ -170,10 +170,11 @@ impl Board {
     }
 }
 
+/// Annotations too: `last-applied-configuration` of a pasted Secret repeats its values.
 fn without_secrets(reference: &Ref, mut value: Value) -> Value {
     if reference.kind == Kind::Secret {
-        for field in ["data", "stringData"] {
-            let values = value.get_mut(field).and_then(Value::as_object_mut);
+        for field in ["/data", "/stringData", "/metadata/annotations"] {
+            let values = value.pointer_mut(field).and_then(Value::as_object_mut);
             values.into_iter().flat_map(serde_json::Map::values_mut).for_each(|secret| *secret = json!("<hidden>"));
         }
     }
@@ -299,10 +300,9 @@ mod tests {
         let mut board = Board::default();
         assert!(!board.is_ready(), "nothing was read yet");
         let secret = Ref::new(Kind::Secret, NsName::new("a", "s"));
-        board.set_manifests(
-            &BTreeMap::from([(secret, json!({"kind": "Secret", "data": {"tls.key": "a2V5"}}))]),
-            Vec::new(),
-        );
+        let applied = json!({"kubectl.kubernetes.io/last-applied-configuration": "tls.key: a2V5"});
+        let pasted = json!({"kind": "Secret", "metadata": {"annotations": applied}, "data": {"tls.key": "a2V5"}});
+        board.set_manifests(&BTreeMap::from([(secret, pasted)]), Vec::new());
         assert!(!board.view().to_string().contains("a2V5"));
         assert!(board.is_ready());
         board.set_gateways(BTreeMap::from([(NsName::new("a", "g"), Served::default())]));
