@@ -4,6 +4,7 @@
 
 use crate::{
     key::{NsName, Text},
+    translate::certificate::instant,
     world::{Reader, secret::Secret},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,7 +13,6 @@ use x509_parser::{
     certificate::X509Certificate,
     extensions::{GeneralName, ParsedExtension},
     pem::parse_x509_pem,
-    time::ASN1Time,
 };
 
 /// Life of a leaf certificate.
@@ -97,8 +97,8 @@ impl Held {
         let validity = certificate.validity();
         Some(Self {
             sans: names(&certificate),
-            not_before: instant(validity.not_before)?,
-            not_after: instant(validity.not_after)?,
+            not_before: instant(validity.not_before),
+            not_after: instant(validity.not_after),
             key_id: key_id(&certificate).unwrap_or_default(),
             issuer_key_id: issuer_key_id(&certificate).unwrap_or_default(),
         })
@@ -118,10 +118,6 @@ impl Held {
     pub(super) fn is_signed_by(&self, authority: &Self) -> bool {
         !authority.key_id.is_empty() && self.issuer_key_id == authority.key_id
     }
-}
-
-fn instant(time: ASN1Time) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(time.timestamp(), 0)
 }
 
 fn names(certificate: &X509Certificate) -> Vec<Text> {

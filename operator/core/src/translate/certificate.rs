@@ -170,7 +170,8 @@ impl Source<'_> {
     }
 }
 
-fn instant(time: ASN1Time) -> DateTime<Utc> {
+/// A date of a certificate; one beyond the calendar is never reached.
+pub(crate) fn instant(time: ASN1Time) -> DateTime<Utc> {
     DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 

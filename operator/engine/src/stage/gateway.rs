@@ -1,6 +1,5 @@
 //! Gateways: their plans, what these offer to routes, and the snapshots of their proxies.
 
-use super::route::parent_ref;
 use crate::{deps::Task, dirty::Stage, engine::Engine};
 use sluice_core::{
     ir,
@@ -161,7 +160,7 @@ impl Engine {
             // A ListenerSet that moved to another Gateway may already offer that one's surface.
             if self.surfaces.get(&parent).is_some_and(|surface| surface.gateway == *gateway) {
                 self.surfaces.remove(&parent);
-                self.state.fleet.withdraw(gateway, &parent_ref(&parent));
+                self.state.fleet.withdraw(gateway, &parent.reference());
                 self.surface_moved(parent);
             }
         }

@@ -59,14 +59,6 @@ pub(crate) fn listeners(attachment: &Attachment) -> BTreeSet<&ListenerId> {
     attachment.bindings.iter().map(|binding| &binding.listener).collect()
 }
 
-/// The object that writes a listener.
-pub(crate) fn parent_ref(parent: &Parent) -> Ref {
-    match parent {
-        Parent::Gateway(key) => Ref::new(Kind::Gateway, key.clone()),
-        Parent::ListenerSet(key) => Ref::new(Kind::ListenerSet, key.clone()),
-    }
-}
-
 impl Routes {
     /// What became of a route.
     pub(crate) fn get(&self, route: &Ref) -> Option<&Entry> {
@@ -207,7 +199,7 @@ impl Engine {
         }
         for listener in before.listeners.keys() {
             self.routes.discount(listener);
-            self.dirty.mark(Task::Project(parent_ref(&listener.parent)));
+            self.dirty.mark(Task::Project(listener.parent.reference()));
         }
         self.dirty.mark(Task::Project(route.clone()));
     }
@@ -301,7 +293,7 @@ impl Engine {
             self.routes.count(listener);
         }
         for listener in before.difference(after).chain(after.difference(before)) {
-            self.dirty.mark(Task::Project(parent_ref(&listener.parent)));
+            self.dirty.mark(Task::Project(listener.parent.reference()));
         }
     }
 
