@@ -7,7 +7,8 @@
 #   build/KEY-CLONE                                     cargo's intermediate files
 # Two clones never share one build directory: cargo tells fresh from stale by the times of files relative
 # to the workspace, and takes one clone's objects for the other's. A new clone starts from a hard-linked
-# copy of a sibling's, without the objects of the workspace itself.
+# copy of a sibling's, without the objects of the workspace itself; cargo's own fingerprints tell which of
+# the dependencies' objects still fit.
 
 set -euo pipefail
 
@@ -58,7 +59,7 @@ cached() { # NAME-KEY MAKER
 use_shared_builds() {
   if [[ -n ${CARGO_TARGET_DIR:-} ]]; then return; fi
   local key directory
-  key=$({ rustc -vV; cat "$root/Cargo.lock"; } | digest)
+  key=$(rustc -vV | digest)
   directory=$cache/build/$key-$(digest <<<"$root")
   mkdir -p "$cache/build"
   find "$cache/build" -mindepth 1 -maxdepth 1 -mtime +14 -exec rm -rf {} +
@@ -70,7 +71,7 @@ use_shared_builds() {
 
 seed() { # KEY DIRECTORY
   local sibling fresh
-  sibling=$(find "$cache/build" -mindepth 1 -maxdepth 1 -name "$1-*" ! -name '*.new' -print -quit)
+  sibling=$(find "$cache/build" -mindepth 1 -maxdepth 1 -name "$1-*" ! -name '*.new' -printf '%T@ %p\n' | sort -rn | sed -n '1s/^[^ ]* //p')
   if [[ -z $sibling ]]; then return; fi
   fresh=$2.$$.new
   cp -al "$sibling" "$fresh" 2>/dev/null || true # files that a running build removes meanwhile

@@ -6,6 +6,7 @@ use serde_json::Value;
 use sluice_core::{
     author::Issue,
     key::{NsName, Ref, Text},
+    translate::infrastructure::Infrastructure,
     world::Change,
 };
 use sluice_xds::{Id, Snapshot, Version};
@@ -29,6 +30,24 @@ pub enum Input {
         /// Its name.
         proxy: Text,
     },
+    /// What became of the last [`Apply`] of an object. Silence means that it was written, or that it is still under way.
+    Wrote {
+        /// The object.
+        reference: Ref,
+        /// How it ended.
+        outcome: WriteOutcome,
+    },
+}
+
+/// How a write of level 1 ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The object is as it was wanted.
+    Done,
+    /// Another owner or another field manager stands in the way; who.
+    Foreign(Text),
+    /// The API server said no, in its words; trying the same again would not help.
+    Refused(Text),
 }
 
 impl From<Change> for Input {
@@ -70,10 +89,23 @@ pub struct Effects {
     pub statuses: Vec<StatusUpdate>,
     /// Snapshots in which a version moved. A Gateway that is gone gets an empty one.
     pub snapshots: Vec<(NsName, Arc<Snapshot>)>,
+    /// What has to run for a Gateway, where that moved; `None`: nothing any more.
+    pub infrastructure: Vec<(NsName, Option<Arc<Infrastructure>>)>,
+    /// Objects whose finalizer (`sluice.dev/finalizer`) has to come or to go.
+    pub holds: Vec<(Ref, Hold)>,
     /// What is worth a line in a log.
     pub events: Vec<Event>,
     /// When the next step is due even if nothing happens.
     pub wake: Option<DateTime<Utc>>,
+}
+
+/// Whether an object may vanish without us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Not before we have withdrawn what it stands for: our finalizer is to be put on it.
+    Keep,
+    /// It may: our finalizer is to be taken off.
+    Release,
 }
 
 /// One write of level 1.
@@ -85,13 +117,15 @@ pub enum Apply {
     Put { service: NsName, reference: Ref, value: Value, generation: i64 },
     /// The object is no longer wanted.
     Remove { service: NsName, reference: Ref },
+    /// The object stays when its service goes: our owner reference and labels are to be taken off, the rest left as it is.
+    Orphan { service: NsName, reference: Ref },
 }
 
 impl Apply {
     /// The object.
     pub fn reference(&self) -> &Ref {
         match self {
-            Self::Put { reference, .. } | Self::Remove { reference, .. } => reference,
+            Self::Put { reference, .. } | Self::Remove { reference, .. } | Self::Orphan { reference, .. } => reference,
         }
     }
 }

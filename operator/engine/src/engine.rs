@@ -112,6 +112,7 @@ impl Engine {
             Input::Leader(true) => self.take_lead(),
             Input::Leader(false) => self.state.leads = false,
             Input::Expect { gateway, proxy } => self.state.fleet.expect(&gateway, proxy),
+            Input::Wrote { .. } => {}
         }
     }
 

@@ -23,7 +23,7 @@ fn removed_with(engine: &mut Engine) -> Vec<Ref> {
     let effects = engine.step([delete(Kind::GrpcService, "a", "svc")]);
     let removed = |apply: Apply| match apply {
         Apply::Remove { reference, .. } => Some(reference),
-        Apply::Put { .. } => None,
+        Apply::Put { .. } | Apply::Orphan { .. } => None,
     };
     effects.applies.into_iter().filter_map(removed).collect()
 }

@@ -94,7 +94,7 @@ impl Evaluation {
         for apply in self.steps.iter().flat_map(|effects| &effects.applies) {
             match apply {
                 Apply::Put { reference, value, .. } => objects.insert(reference, value),
-                Apply::Remove { reference, .. } => objects.remove(reference),
+                Apply::Remove { reference, .. } | Apply::Orphan { reference, .. } => objects.remove(reference),
             };
         }
         objects.into_values().collect()
@@ -105,7 +105,7 @@ impl Evaluation {
         let applies = self.steps.iter().flat_map(|effects| &effects.applies);
         let puts = applies.filter_map(|apply| match apply {
             Apply::Put { service, reference, .. } => Some((service, reference)),
-            Apply::Remove { .. } => None,
+            Apply::Remove { .. } | Apply::Orphan { .. } => None,
         });
         let found = puts.into_iter().find(|(_, reference)| *reference == object)?.0;
         Some(Ref::new(Kind::GrpcService, found.clone()))

@@ -186,7 +186,7 @@ impl Operator {
                 let reference = apply.reference().clone();
                 let value = match apply {
                     Apply::Put { value, generation, .. } => Some(with_generation(value, generation)),
-                    Apply::Remove { .. } => None,
+                    Apply::Remove { .. } | Apply::Orphan { .. } => None,
                 };
                 board.set_generated(&reference, value);
             }

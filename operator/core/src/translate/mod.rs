@@ -12,6 +12,7 @@ pub mod backend;
 pub mod certificate;
 pub mod conflict;
 pub mod grant;
+pub mod infrastructure;
 pub mod lower;
 mod matches;
 pub mod merge;

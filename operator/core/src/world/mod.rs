@@ -79,6 +79,8 @@ pub enum Change {
     Bind(NsName, u16, Option<SocketAddr>),
     /// The addresses at which a Gateway is reached.
     Addresses(NsName, Vec<Text>),
+    /// Whether the API server serves a kind; every kind is taken to be served until this says otherwise.
+    Served(Kind, bool),
 }
 
 /// What a pure function may have read; absence is read as well.

@@ -159,6 +159,7 @@ impl World {
             }
             Change::Bind(gateway, port, address) => self.bind(gateway, port, address),
             Change::Addresses(gateway, addresses) => self.set_addresses(gateway, addresses),
+            Change::Served(..) => Vec::new(),
         }
     }
 
