@@ -5,6 +5,8 @@
 //! **Invariant:** everything with effects is in this crate, and nothing here decides what routes mean.
 
 mod cli;
+#[allow(dead_code, reason = "the command that uses it follows")]
+mod cluster;
 mod local;
 mod runtime;
 mod serve;

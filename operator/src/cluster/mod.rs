@@ -1,0 +1,10 @@
+//! Operating in a cluster: watches instead of files, writes to the API server instead of a board, pods instead of children.
+//!
+//! watches → `sync` → the runtime's inputs; its effects → queues → writes to the API server
+//!
+//! **Invariant:** what the engine is told is what the API server stored, and nothing is written by a process that does not lead.
+//! **Invariant:** no task waits for the API server while it holds up the engine: everything slow stands behind a queue.
+//!
+//! It must not know what objects mean.
+
+mod kinds;
