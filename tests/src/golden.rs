@@ -150,6 +150,8 @@ impl Said {
             match apply {
                 sluice_engine::Apply::Put { reference, value, .. } => _ = self.applied.insert(reference, value),
                 sluice_engine::Apply::Remove { reference, .. } => _ = self.applied.remove(&reference),
+                // It stays, though not as ours.
+                sluice_engine::Apply::Orphan { .. } => {}
             }
         }
     }
