@@ -128,7 +128,9 @@ impl Server {
         for apply in &effects.applies {
             match apply {
                 Apply::Put { reference, value, .. } => drop(self.desired.insert(reference.clone(), value.clone())),
-                Apply::Remove { reference, .. } => drop(self.desired.remove(reference)),
+                Apply::Remove { reference, .. } | Apply::Orphan { reference, .. } => {
+                    drop(self.desired.remove(reference))
+                }
             }
         }
         self.issues.extend(effects.issues.iter().cloned());
