@@ -11,6 +11,7 @@ pub mod calls;
 pub mod echoes;
 pub mod envoy;
 pub mod golden;
+pub mod load;
 pub mod local;
 pub mod manifests;
 pub mod offline;

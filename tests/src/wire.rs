@@ -97,9 +97,9 @@ impl Connection {
         self.origin.clone()
     }
 
-    /// Whether the gateway has ended it.
+    /// Whether the gateway has ended it, or takes no more calls over it (GOAWAY).
     pub fn is_closed(&self) -> bool {
-        self.driver.is_finished()
+        self.driver.is_finished() || self.sender.is_closed()
     }
 
     /// Posts a body to a path and reads the whole answer.

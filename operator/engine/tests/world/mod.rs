@@ -129,7 +129,7 @@ impl Server {
             match apply {
                 Apply::Put { reference, value, .. } => drop(self.desired.insert(reference.clone(), value.clone())),
                 Apply::Remove { reference, .. } | Apply::Orphan { reference, .. } => {
-                    drop(self.desired.remove(reference))
+                    drop(self.desired.remove(reference));
                 }
             }
         }
