@@ -15,7 +15,7 @@ use sluice_core::{
 };
 use sluice_engine::{Effects, Engine, Input, ProxyEvent, Settings};
 use sluice_xds::ResourceType;
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 /// What stands between the input and the output of a golden file.
 pub const SEPARATOR: &str = "---\n# Output\n";
@@ -71,8 +71,8 @@ pub fn output(documents: Vec<Value>) -> anyhow::Result<String> {
     let mut inputs = vec![Input::Change(Change::Clock(start() + TimeDelta::days(30))), Input::Leader(true)];
     inputs.extend(changes(documents)?.into_iter().map(Input::Change));
     said.hear(engine.step(inputs));
-    let bound = bindings(&engine);
-    said.hear(engine.step(bound));
+    let addresses = addresses(&engine);
+    said.hear(engine.step(addresses));
     let acknowledged = acknowledgements(&engine);
     said.hear(engine.step(acknowledged));
     said.render(&engine)
@@ -110,18 +110,10 @@ fn change(at: usize, mut document: Value) -> anyhow::Result<Change> {
     Ok(Change::Upsert(Object::decode(kind, document)?))
 }
 
-/// Each port of a Gateway is bound to itself.
-fn bindings(engine: &Engine) -> Vec<Input> {
-    let mut changes = Vec::new();
-    for (gateway, ports) in engine.ports() {
-        changes.extend(
-            ports
-                .into_iter()
-                .map(|port| Change::Bind(gateway.clone(), port, Some(SocketAddr::from(([127, 0, 0, 1], port))))),
-        );
-        changes.push(Change::Addresses(gateway, vec!["127.0.0.1".into()]));
-    }
-    changes.into_iter().map(Input::Change).collect()
+/// Each Gateway is reached at one address.
+fn addresses(engine: &Engine) -> Vec<Input> {
+    let change = |gateway| Input::Change(Change::Addresses(gateway, vec!["127.0.0.1".into()]));
+    engine.ports().into_keys().map(change).collect()
 }
 
 fn acknowledgements(engine: &Engine) -> Vec<Input> {

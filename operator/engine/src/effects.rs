@@ -89,7 +89,8 @@ pub struct Effects {
     pub statuses: Vec<StatusUpdate>,
     /// Snapshots in which a version moved. A Gateway that is gone gets an empty one.
     pub snapshots: Vec<(NsName, Arc<Snapshot>)>,
-    /// What has to run for a Gateway, where that moved; `None`: nothing any more.
+    /// What has to run for a Gateway, where that moved; `None`: nothing any more. A Gateway that is refused keeps what it has: a
+    /// profile that is away for a moment must not cost every Gateway of a class its address.
     pub infrastructure: Vec<(NsName, Option<Arc<Infrastructure>>)>,
     /// Objects whose finalizer (`sluice.dev/finalizer`) has to come or to go.
     pub holds: Vec<(Ref, Hold)>,

@@ -6,7 +6,7 @@ use crate::{
     dirty::{Dirty, Stage},
     effects::{Effects, Input, ProxyEvent},
     quarantine::Memory,
-    stage::{Authors, Backends, Certificates, Gateways, Hosts, Routes, Statuses, Trials},
+    stage::{Authors, Backends, Certificates, Deployed, Gateways, Hosts, Routes, Statuses, Trials},
     state::{Settings, State},
 };
 use chrono::{DateTime, Utc};
@@ -42,6 +42,7 @@ pub struct Engine {
     pub(crate) surfaces: Surfaces,
     pub(crate) authors: Authors,
     pub(crate) gateways: Gateways,
+    pub(crate) deployed: Deployed,
     pub(crate) routes: Routes,
     pub(crate) claims: Claims,
     pub(crate) hosts: Hosts,
@@ -65,6 +66,7 @@ impl Engine {
             surfaces: Surfaces::default(),
             authors: Authors::default(),
             gateways: Gateways::default(),
+            deployed: Deployed::default(),
             routes: Routes::default(),
             claims: Claims::default(),
             hosts: Hosts::default(),
@@ -180,6 +182,7 @@ impl Engine {
             return;
         }
         self.statuses.forget();
+        self.deploy_all();
         self.dirty.mark_all(self.authors.forget_written());
         let objects = with_status(&self.state.world);
         self.dirty.mark_all(objects.into_iter().map(Task::Project));

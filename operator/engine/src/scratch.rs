@@ -19,6 +19,7 @@ use sluice_core::{
         attach::{self, Plan},
         backend, certificate,
         conflict::{self, Claim},
+        infrastructure::Infrastructure,
         lower,
         merge::{Contribution, merge},
     },
@@ -44,12 +45,19 @@ pub struct Output {
     pub statuses: BTreeMap<Ref, serde_json::Value>,
     /// What level 1 wants to exist.
     pub desired: BTreeMap<Ref, serde_json::Value>,
+    /// What has to run for each Gateway of ours; one that is refused keeps what it had.
+    pub infrastructure: BTreeMap<NsName, Arc<Infrastructure>>,
 }
 
 /// Recomputes everything.
 pub fn scratch(state: &State) -> Output {
     let view = View::new(state);
-    Output { resources: view.resources(), statuses: view.statuses(), desired: view.desired() }
+    Output {
+        resources: view.resources(),
+        statuses: view.statuses(),
+        desired: view.desired(),
+        infrastructure: view.infrastructure(),
+    }
 }
 
 struct View<'s> {
@@ -189,6 +197,11 @@ impl<'s> View<'s> {
         let authored = services.filter_map(|service| author::author(service, &self.read()));
         let objects = authored.flat_map(|authored| authored.objects).filter(|desired| desired.foreign.is_none());
         objects.map(|desired| (desired.reference, desired.value)).collect()
+    }
+
+    fn infrastructure(&self) -> BTreeMap<NsName, Arc<Infrastructure>> {
+        let plans = self.plans.iter();
+        plans.filter_map(|(gateway, plan)| Some((gateway.clone(), plan.infrastructure.clone()?))).collect()
     }
 
     fn statuses(&self) -> BTreeMap<Ref, serde_json::Value> {

@@ -7,7 +7,7 @@ mod world;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluice_core::{
-    key::{Kind, NsName},
+    key::{Kind, NsName, Ref},
     world::Change,
 };
 use sluice_engine::{Engine, Input, ProxyEvent, scratch};
@@ -332,6 +332,12 @@ fn check(engine: &Engine, server: &mut Server) {
     let expected = scratch(engine.state());
     // Of what is no longer ours nothing is said; what was said last stays with the object.
     server.statuses.retain(|object, _| expected.statuses.contains_key(object));
+    let keeps = |gateway: &NsName| expected.statuses.contains_key(&Ref::new(Kind::Gateway, gateway.clone()));
+    for (gateway, runs) in &server.infrastructure {
+        let wanted = expected.infrastructure.get(gateway);
+        assert!(wanted.map_or_else(|| keeps(gateway), |wanted| wanted == runs), "what runs for {gateway}");
+    }
+    assert!(expected.infrastructure.keys().all(|gateway| server.infrastructure.contains_key(gateway)), "what runs");
     let (expected, found) = (essence(expected), essence(server.output(engine)));
     assert_eq!(found.resources, expected.resources, "resources");
     assert_eq!(

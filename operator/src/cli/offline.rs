@@ -18,16 +18,10 @@ use sluice_core::{
     world::Change,
 };
 use sluice_engine::{Apply, Effects, Engine, Input, Settings};
-use std::{
-    collections::BTreeMap,
-    iter,
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-/// A Gateway's ports are known after one step, a CA after the next, its leaf after another, and one is for what these
-/// change.
-const ROUNDS: usize = 4;
+/// A CA is known after one step, its leaf after the next, and one is for what these change.
+const ROUNDS: usize = 3;
 
 /// Which manifests.
 #[derive(Debug, clap::Args)]
@@ -125,7 +119,7 @@ impl Evaluation {
     }
 }
 
-/// Reads and evaluates. Listeners count as bound at their own port, so that their configuration shows.
+/// Reads and evaluates.
 pub(super) fn evaluate(sources: &Sources) -> Evaluation {
     evaluate_files(&sources.read(), Endpoints::new(sources.endpoints.clone()))
 }
@@ -140,8 +134,7 @@ fn evaluate_files(files: &[Source], endpoints: Endpoints) -> Evaluation {
     let first = [Input::Change(Change::Clock(now)), Input::Leader(true)];
     let mut steps = vec![engine.step(first.into_iter().chain(update.changes.into_iter().map(Input::from)))];
     for _ in 0..ROUNDS {
-        let mut next = binds(&engine);
-        next.extend(steps.last().into_iter().flat_map(|effects| made(effects, &engine)));
+        let next: Vec<Input> = steps.last().into_iter().flat_map(|effects| made(effects, &engine)).collect();
         steps.push(engine.step(next));
     }
     Evaluation { engine, steps, findings: update.findings, documents: documents(files) }
@@ -151,14 +144,6 @@ fn evaluate_files(files: &[Source], endpoints: Endpoints) -> Evaluation {
 fn made(effects: &Effects, engine: &Engine) -> Vec<Input> {
     let secrets = effects.issues.iter().filter_map(|issue| certificates::made(issue, &engine.state().world).ok());
     secrets.map(|(_, object)| Input::Change(Change::Upsert(object))).collect()
-}
-
-fn binds(engine: &Engine) -> Vec<Input> {
-    let slots = engine.ports().into_iter().flat_map(|(gateway, ports)| iter::repeat(gateway).zip(ports));
-    let bind = |(gateway, port)| {
-        Input::Change(Change::Bind(gateway, port, Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))))
-    };
-    slots.map(bind).collect()
 }
 
 /// The document that counts for each object: the first.

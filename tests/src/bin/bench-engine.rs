@@ -98,7 +98,6 @@ fn platform() -> Result<Vec<Input>> {
         decode(Kind::GatewayProfile, profile)?,
         decode(Kind::GatewayClass, class)?,
         decode(Kind::Gateway, gateway)?,
-        Input::Change(Change::Bind(gateway_key(), 80, Some("127.0.0.1:8080".parse()?))),
         Input::Change(Change::Addresses(gateway_key(), vec!["127.0.0.1".into()])),
     ])
 }

@@ -13,7 +13,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 use sluice_core::{
-    key::{Kind, NsName},
+    key::Kind,
     world::{Change, Object},
 };
 use sluice_engine::{Engine, Input, Settings};
@@ -110,11 +110,6 @@ fn hosts(expressions: &[String]) -> BTreeMap<String, Value> {
     let now = DateTime::from_timestamp(1_790_000_000, 0).unwrap();
     let mut inputs = vec![Input::Change(Change::Clock(now)), Input::Leader(true)];
     inputs.extend(objects.into_iter().chain(routes).enumerate().map(change));
-    inputs.push(Input::Change(Change::Bind(
-        NsName::new("default", "gateway"),
-        443,
-        Some(([127, 0, 0, 1], 443).into()),
-    )));
     let mut engine = Engine::new(Settings { grace: TimeDelta::zero(), ..Settings::default() });
     engine.step(inputs);
     let snapshot = engine.snapshots().values().next().unwrap();

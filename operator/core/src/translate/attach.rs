@@ -22,13 +22,17 @@ mod tests;
 pub use place::{Plan, Routing};
 pub use report::{GatewayRefusal, GatewayReport, ListenerReport, SetRefusal, SetReport, Standing};
 
-use super::{AttachmentPolicy, ListenerId, Offer, Surface, profile};
+use super::{
+    AttachmentPolicy, ListenerId, Offer, Surface,
+    infrastructure::{self, Infrastructure},
+    profile,
+};
 use crate::{
     key::{NsName, Text},
     world::{
         Parent, Reader,
         backend::Namespace,
-        gateway::{Gateway, Listener, ListenerSet, Namespaces},
+        gateway::{Gateway, GatewayClass, Listener, ListenerSet, Namespaces},
         meta::seniority,
     },
 };
@@ -66,6 +70,7 @@ pub fn plan(gateway: &NsName, read: &Reader) -> Option<Plan> {
     let refusal = refusal(object, policy.as_ref().err());
     let draft = Draft {
         gateway: object,
+        class,
         // Offers of a Gateway without a policy serve nothing, whatever they say.
         policy: policy.unwrap_or_default(),
         refusal,
@@ -121,6 +126,7 @@ fn labels(namespace: &Text, read: &Reader) -> BTreeMap<Text, Text> {
 /// What a plan is made from.
 struct Draft<'r, 'w> {
     gateway: &'w Gateway,
+    class: &'w GatewayClass,
     policy: AttachmentPolicy,
     refusal: Option<GatewayRefusal>,
     members: Vec<Member<'w>>,
@@ -148,7 +154,15 @@ impl<'w> Draft<'_, 'w> {
         let sets = self.set_reports(reports);
         let report = self.report(listeners, sets);
         let surfaces = self.surfaces(&entries, &judged);
-        place::plan(&entries, &judged, place::Rest { report, surfaces }, self.read)
+        let infrastructure = self.infrastructure(&surfaces);
+        place::plan(&entries, &judged, place::Rest { infrastructure, report, surfaces }, self.read)
+    }
+
+    fn infrastructure(&self, surfaces: &[(Parent, Arc<Surface>)]) -> Option<Arc<Infrastructure>> {
+        let offers = surfaces.iter().flat_map(|(_, surface)| &surface.listeners);
+        let ports = offers.filter(|offer| offer.serves).map(|offer| offer.port).collect();
+        let wanted = || Arc::new(infrastructure::wanted(self.gateway, self.class, ports, self.read));
+        self.refusal.is_none().then(wanted)
     }
 
     fn own(&self) -> Parent {

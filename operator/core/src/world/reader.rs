@@ -10,7 +10,12 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use rustc_hash::FxHashSet;
-use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 /// What the parents offer to routes: computed before routes are lowered, read like a table.
 pub type Surfaces = BTreeMap<Parent, Arc<Surface>>;
@@ -100,16 +105,18 @@ impl<'w> Reader<'w> {
 
     /// Where the proxies of a Gateway bind a listener's port.
     pub fn bind(&self, gateway: &NsName, port: u16) -> Option<SocketAddr> {
-        self.note(Dep::Binding(gateway.clone()));
-        self.world.binds.get(&(gateway.clone(), port)).copied()
+        match self.world.settings.exposure {
+            Exposure::Service => Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            Exposure::Host => {
+                self.note(Dep::Binding(gateway.clone()));
+                self.world.binds.get(&(gateway.clone(), port)).copied()
+            }
+        }
     }
 
     /// The port at which callers reach a listener's.
     pub fn reached_at(&self, gateway: &NsName, port: u16) -> u16 {
-        match self.world.settings.exposure {
-            Exposure::Service => port,
-            Exposure::Host => self.bind(gateway, port).map_or(port, |address| address.port()),
-        }
+        self.bind(gateway, port).map_or(port, |address| address.port())
     }
 
     /// The addresses at which a Gateway is reached.

@@ -36,10 +36,10 @@ pub struct Settings {
 /// How callers reach the port of a listener: what the endpoints of a GrpcService say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Exposure {
-    /// Through a Service, which has the listener's own port wherever proxies bind it.
+    /// Through a Service: proxies have a network of their own each, where they bind the listener's own port.
     #[default]
     Service,
-    /// Directly: at the port where the proxy on this machine binds it.
+    /// Directly: at the port where the proxy on this machine binds it, once that is known.
     Host,
 }
 

@@ -143,6 +143,7 @@ impl Engine {
         self.swap_routing(gateway, plans);
         self.swap_certificates(gateway, plans);
         self.swap_standing(plans);
+        self.deploy(gateway);
         self.dirty.mark(Task::Project(Ref::new(Kind::Gateway, gateway.clone())));
         self.dirty.arrivals.insert(Ref::new(Kind::Gateway, gateway.clone()));
         if !plans.seat_alike() {

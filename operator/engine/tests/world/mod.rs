@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use sluice_core::{
     author::Issue,
     key::{Kind, NsName, Ref},
-    world::{Change, Object},
+    translate::infrastructure::Infrastructure,
+    world::{Change, Exposure, Object},
 };
 use sluice_engine::{Apply, Effects, Engine, Input, Output, Settings};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub(crate) const CERTIFICATES: [(&str, &str); 2] =
     [(include_str!("a.crt"), include_str!("a.key")), (include_str!("b.crt"), include_str!("b.key"))];
@@ -116,6 +117,7 @@ pub(crate) struct Server {
     pub(crate) statuses: BTreeMap<Ref, Value>,
     pub(crate) desired: BTreeMap<Ref, Value>,
     pub(crate) issues: Vec<Issue>,
+    pub(crate) infrastructure: BTreeMap<NsName, Arc<Infrastructure>>,
 }
 
 impl Server {
@@ -133,6 +135,13 @@ impl Server {
                 }
             }
         }
+        for (gateway, wanted) in &effects.infrastructure {
+            let before = match wanted {
+                Some(wanted) => self.infrastructure.insert(gateway.clone(), wanted.clone()),
+                None => self.infrastructure.remove(gateway),
+            };
+            assert_ne!(before, *wanted, "what runs for {gateway} said twice");
+        }
         self.issues.extend(effects.issues.iter().cloned());
     }
 
@@ -148,6 +157,7 @@ impl Server {
             resources: resources.collect(),
             statuses: statuses.map(|(object, status)| (object.clone(), status.clone())).collect(),
             desired: self.desired.clone(),
+            infrastructure: self.infrastructure.clone(),
         }
     }
 }
@@ -163,7 +173,8 @@ pub(crate) fn essence(mut output: Output) -> Output {
 
 /// An engine that leads and hears its own level 1.
 pub(crate) fn engine() -> Engine {
-    let mut engine = Engine::new(Settings { feedback: true, ..Settings::default() });
+    let world = sluice_core::world::Settings { exposure: Exposure::Host, ..Default::default() };
+    let mut engine = Engine::new(Settings { world, feedback: true, ..Settings::default() });
     engine.step([Input::Leader(true), clock(0)]);
     engine
 }

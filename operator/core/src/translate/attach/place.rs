@@ -10,7 +10,7 @@ use crate::{
     hostname::Hostname,
     ir,
     key::{NsName, Text},
-    translate::{HostKey, ListenerId, Surface},
+    translate::{HostKey, ListenerId, Surface, infrastructure::Infrastructure},
     world::{Parent, Reader},
 };
 use std::{
@@ -31,6 +31,8 @@ pub struct Plan {
     pub routing: Vec<Routing>,
     /// The Secrets that the chains name, sorted, distinct; each loads.
     pub certificates: Vec<NsName>,
+    /// What has to run; `None` while the Gateway is refused.
+    pub infrastructure: Option<Arc<Infrastructure>>,
     /// Everything that statuses say.
     pub report: GatewayReport,
     /// Who owns a hostname on a port.
@@ -62,13 +64,14 @@ struct Owner {
 
 /// The parts of a plan that are made elsewhere.
 pub(super) struct Rest {
+    pub infrastructure: Option<Arc<Infrastructure>>,
     pub report: GatewayReport,
     pub surfaces: Vec<(Parent, Arc<Surface>)>,
 }
 
 /// Puts a plan together.
 pub(super) fn plan(entries: &[Entry], judged: &[Judged], rest: Rest, read: &Reader) -> Plan {
-    let Rest { report, surfaces } = rest;
+    let Rest { infrastructure, report, surfaces } = rest;
     let added = report.sets.iter().flat_map(|set| &set.listeners);
     let reports = report.listeners.iter().chain(added).collect::<Vec<_>>();
     let mut owners = BTreeMap::new();
@@ -90,6 +93,7 @@ pub(super) fn plan(entries: &[Entry], judged: &[Judged], rest: Rest, read: &Read
         certificates: certificates.into_iter().collect(),
         gateway,
         surfaces,
+        infrastructure,
         report,
         owners,
         served,

@@ -8,7 +8,7 @@ use crate::{
     key::{Kind, NsName, Ref, Text},
     status::{self, Condition, Delivery, Truth},
     translate::ListenerId,
-    world::{Change, Object, Parent, Reader, Settings, Surfaces, World},
+    world::{Change, Exposure, Object, Parent, Reader, Settings, Surfaces, World},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ fn put(world: &mut World, kind: Kind, object: Value) {
 
 /// A world with our class, a certificate `infra/cert`, ports 80 and 443 bound, an address, in the year 2027.
 fn base() -> World {
-    let mut world = World::new(Settings::default());
+    let mut world = World::new(Settings { exposure: Exposure::Host, ..Settings::default() });
     put(&mut world, Kind::GatewayClass, class(&json!(null)));
     put(&mut world, Kind::Secret, secret("infra", CERTIFICATE));
     world.apply(Change::Clock("2027-01-01T00:00:00Z".parse().unwrap()));
