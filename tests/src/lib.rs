@@ -8,6 +8,7 @@
 
 pub mod api_server;
 pub mod calls;
+pub mod cluster;
 pub mod echoes;
 pub mod envoy;
 pub mod golden;

@@ -180,8 +180,7 @@ fn changed(scene: &Scene) -> Result<u64> {
 async fn no_call_fails_and_no_stream_is_cut_across_500_edits() {
     let scene = Arc::new(Scene::set().await.unwrap());
     let load = Load::start(scene.clone(), LOAD).await.unwrap();
-    let (waited, edited) =
-        tokio::join!(tokio::spawn(half_closed(scene.clone())), tokio::spawn(edits(scene.clone())));
+    let (waited, edited) = tokio::join!(tokio::spawn(half_closed(scene.clone())), tokio::spawn(edits(scene.clone())));
     let report = load.stop().await.unwrap();
     report.flawless().unwrap();
     assert_eq!(report.closed, 0, "the gateway closed a connection");

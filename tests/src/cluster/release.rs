@@ -1,0 +1,84 @@
+//! Sluice as it is installed: the Helm release that a suite works with.
+//!
+//! the chart of the repository → running pods
+//!
+//! **Invariant:** an installed release is the chart as it is in the repository, with its defaults, whoever installed it.
+
+use std::{path::PathBuf, sync::OnceLock};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::Cluster;
+use crate::api_server::repository;
+
+/// The Helm release.
+#[derive(Clone, Copy, Debug)]
+pub struct Release;
+
+impl Release {
+    /// Its name.
+    pub const NAME: &str = "sluice";
+    /// Its namespace.
+    pub const NAMESPACE: &str = "sluice-system";
+    /// The service account of its operator, as the audit log has it.
+    pub const ACCOUNT: &str = "sluice-system:sluice";
+
+    /// Installs the chart, or makes sure that it is installed as wanted: once a process.
+    ///
+    /// # Errors
+    /// When it does not become ready within two minutes.
+    pub fn ensure(cluster: &Cluster) -> Result<()> {
+        static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+        let done = DONE.get_or_init(|| Self::install(cluster).map(drop).map_err(|error| format!("{error:#}")));
+        done.clone().map_err(anyhow::Error::msg)
+    }
+
+    /// Installs or upgrades to the chart of the repository.
+    ///
+    /// # Errors
+    /// When it does not become ready within two minutes.
+    pub fn install(cluster: &Cluster) -> Result<String> {
+        let chart = chart();
+        let images =
+            std::env::var("SLUICE_IMAGE_VALUES").context("SLUICE_IMAGE_VALUES is not set: run hack/test cluster")?;
+        let arguments = ["upgrade", "--install", Self::NAME, &chart.to_string_lossy(), "--namespace", Self::NAMESPACE];
+        let waiting = ["--create-namespace", "--wait", "--timeout", "120s", "--values", &images];
+        cluster.helm(&[&arguments[..], &waiting[..]].concat())
+    }
+
+    /// The operator's pods.
+    ///
+    /// # Errors
+    /// When kubectl fails.
+    pub fn pods(cluster: &Cluster) -> Result<Vec<Value>> {
+        let selector = "app.kubernetes.io/name=sluice,app.kubernetes.io/component=operator";
+        let printed = cluster.kubectl(&[
+            "get",
+            "pods",
+            "--namespace",
+            Self::NAMESPACE,
+            "--selector",
+            selector,
+            "--output",
+            "json",
+        ])?;
+        let list: Value = serde_json::from_str(&printed)?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The name of the pod that holds the lease.
+    ///
+    /// # Errors
+    /// When nobody does in time.
+    pub fn leader(cluster: &Cluster) -> Result<String> {
+        let held = |lease: &Value| lease.pointer("/spec/holderIdentity").is_some_and(|holder| holder != "");
+        let lease = cluster.until(Self::NAMESPACE, "lease/sluice", held)?;
+        Ok(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+/// The chart's directory.
+fn chart() -> PathBuf {
+    repository().join("charts/sluice")
+}
