@@ -8,3 +8,5 @@
 //! It must not know what objects mean.
 
 mod kinds;
+mod latest;
+pub(crate) mod leadership;
