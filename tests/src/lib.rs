@@ -16,5 +16,6 @@ pub mod load;
 pub mod local;
 pub mod manifests;
 pub mod offline;
+pub mod recorder;
 pub mod stage;
 pub mod wire;

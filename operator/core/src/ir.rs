@@ -75,6 +75,13 @@ impl VirtualHost {
     pub fn name(&self) -> Text {
         format!("{}/{}", self.routes_of, self.domain).into()
     }
+
+    /// The scheme and the port by which callers come, which the name of the route configuration begins with.
+    pub fn listener(&self) -> Option<(&str, u16)> {
+        let (scheme, rest) = self.routes_of.split_once('-')?;
+        let port = rest.split('/').next()?.parse().ok()?;
+        Some((scheme, port))
+    }
 }
 
 /// What a host answers when no route matches.
@@ -183,8 +190,43 @@ pub enum ValueTest {
 pub enum Action {
     /// Sent to backends by weight.
     Forward(Forward),
-    /// 503, which gRPC clients see as UNAVAILABLE. The text says why.
+    /// Answered with another place to ask.
+    Redirect(Box<Redirect>),
+    /// Nobody can answer: UNAVAILABLE of a GRPCRoute, 500 of an HTTPRoute, as their specifications have it. The text says why.
     Unavailable(Text),
+}
+
+/// Another place to ask, of an HTTPRoute. What is absent is the request's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Redirect {
+    /// `http` or `https`.
+    pub scheme: Option<Text>,
+    /// Host without port.
+    pub hostname: Option<Text>,
+    /// The path.
+    pub path: Option<PathEdit>,
+    /// Absent: that of the scheme if there is one, else the listener's.
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// What of a request is written anew before it goes to a backend, of an HTTPRoute. What is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rewrite {
+    /// The authority.
+    pub hostname: Option<Text>,
+    /// The path.
+    pub path: Option<PathEdit>,
+}
+
+/// A new path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PathEdit {
+    /// In place of the whole path.
+    Full(Text),
+    /// In place of the prefix that was matched; without a trailing `/`, so that empty means the root.
+    Prefix(Text),
 }
 
 /// Backends by weight.
@@ -196,6 +238,16 @@ pub struct Forward {
     pub unavailable: u32,
     /// Copies.
     pub mirrors: Vec<Mirror>,
+    /// Edits of host and path.
+    pub rewrite: Option<Box<Rewrite>>,
+}
+
+impl Forward {
+    /// The clusters that are named, copies included; may repeat.
+    pub fn clusters(&self) -> impl Iterator<Item = &Text> {
+        let copies = self.mirrors.iter().chain(self.shares.iter().flat_map(|share| &share.mirrors));
+        self.shares.iter().map(|share| &share.cluster).chain(copies.map(|mirror| &mirror.cluster))
+    }
 }
 
 /// A backend's part.
@@ -209,6 +261,8 @@ pub struct Share {
     pub request_headers: HeaderEdits,
     /// Edits for this backend alone.
     pub response_headers: HeaderEdits,
+    /// Copies of this backend's requests alone.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// A copy of requests.

@@ -153,7 +153,7 @@ impl Quarantine {
         let shunned = |cluster: &Text| self.clusters.get(cluster).is_some_and(|refusal| !read.reached(refusal.until));
         for ranked in &mut lowered.routes {
             if let Action::Forward(forward) = &ranked.route.action
-                && names(forward).any(&shunned)
+                && forward.clusters().any(&shunned)
             {
                 let mut route = (*ranked.route).clone();
                 route.action = without(forward, &shunned);
@@ -307,20 +307,18 @@ fn unavailable(ranked: &Ranked) -> Option<Ranked> {
     })
 }
 
-/// The clusters that a forward names.
-fn names(forward: &ir::Forward) -> impl Iterator<Item = &Text> {
-    let mirrors = forward.mirrors.iter().map(|mirror| &mirror.cluster);
-    forward.shares.iter().map(|share| &share.cluster).chain(mirrors)
-}
-
 /// The weights of refused clusters answer UNAVAILABLE; copies are not sent to them.
 fn without(forward: &ir::Forward, shunned: &dyn Fn(&Text) -> bool) -> Action {
-    let (gone, shares): (Vec<ir::Share>, Vec<ir::Share>) =
+    let (gone, mut shares): (Vec<ir::Share>, Vec<ir::Share>) =
         forward.shares.iter().cloned().partition(|share| shunned(&share.cluster));
     if shares.is_empty() && !gone.is_empty() {
         return Action::Unavailable("the proxies refused the backends of this rule".into());
     }
     let lost: u32 = gone.iter().map(|share| share.weight).sum();
-    let mirrors = forward.mirrors.iter().filter(|mirror| !shunned(&mirror.cluster)).cloned().collect();
-    Action::Forward(ir::Forward { shares, unavailable: forward.unavailable.saturating_add(lost), mirrors })
+    let mut mirrors = forward.mirrors.clone();
+    for copies in shares.iter_mut().map(|share| &mut share.mirrors).chain([&mut mirrors]) {
+        copies.retain(|mirror| !shunned(&mirror.cluster));
+    }
+    let unavailable = forward.unavailable.saturating_add(lost);
+    Action::Forward(ir::Forward { shares, unavailable, mirrors, rewrite: forward.rewrite.clone() })
 }

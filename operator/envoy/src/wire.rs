@@ -4,9 +4,10 @@
 
 use envoy_types::pb::{
     envoy::config::core::v3::{
-        AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, SocketAddress, address, config_source,
-        data_source::Specifier, socket_address,
+        AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, RuntimeFractionalPercent, SocketAddress, address,
+        config_source, data_source::Specifier, socket_address,
     },
+    envoy::r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
     google::protobuf::{Any, BoolValue, Duration, UInt32Value},
 };
 use prost::{Message, Name};
@@ -36,6 +37,11 @@ pub(crate) fn duration(value: std::time::Duration) -> Option<Duration> {
 
 pub(crate) fn seconds(value: u64) -> Option<Duration> {
     duration(std::time::Duration::from_secs(value))
+}
+
+pub(crate) fn parts_per_million(numerator: u32) -> RuntimeFractionalPercent {
+    let share = FractionalPercent { numerator, denominator: DenominatorType::Million.into() };
+    RuntimeFractionalPercent { default_value: Some(share), ..Default::default() }
 }
 
 pub(crate) fn ads() -> ConfigSource {

@@ -98,13 +98,19 @@ pub fn route(action: Action) -> Route {
 /// A route for every path to clusters by weight.
 pub fn forward(weights: &[(&Cluster, u32)]) -> Route {
     let shares = weights.iter().map(|(cluster, weight)| share(cluster, *weight)).collect();
-    route(Action::Forward(Forward { shares, unavailable: 0, mirrors: Vec::new() }))
+    route(Action::Forward(Forward { shares, ..Forward::default() }))
 }
 
 /// A part of the calls.
 pub fn share(cluster: &Cluster, weight: u32) -> Share {
     let none = HeaderEdits::default();
-    Share { cluster: cluster.name(), weight, request_headers: none.clone(), response_headers: none }
+    Share {
+        cluster: cluster.name(),
+        weight,
+        request_headers: none.clone(),
+        response_headers: none,
+        mirrors: Vec::new(),
+    }
 }
 
 /// Port 9000 of a Service, spoken to in HTTP/2.

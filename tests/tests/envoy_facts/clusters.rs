@@ -220,7 +220,7 @@ async fn weights_that_sum_to_nothing_are_refused() {
 async fn the_share_of_the_static_cluster_is_unavailable() {
     let echo = Echo::start("a").await.unwrap();
     let of = cluster("a");
-    let half = ir::Forward { shares: vec![share(&of, 1)], unavailable: 1, mirrors: Vec::new() };
+    let half = ir::Forward { shares: vec![share(&of, 1)], unavailable: 1, ..Default::default() };
     let hosts = encode::virtual_host(&host("http-80", HOST, [route(ir::Action::Forward(half))]));
     let resources = port(80).into_iter().chain(backend(&of, &[echo.address()])).chain([hosts]);
     let rig = Rig::start(resources).await.unwrap();

@@ -78,9 +78,14 @@ fn everything() -> VirtualHost {
             per_try: Some(Duration::from_millis(200)),
             budget_percent: Some(20),
         }),
-        ..route(Action::Forward(Forward { shares: vec![share(&cluster("a"), 3), second], unavailable: 1, mirrors }))
+        ..route(Action::Forward(Forward {
+            shares: vec![share(&cluster("a"), 3), second],
+            unavailable: 1,
+            mirrors,
+            rewrite: None,
+        }))
     };
-    let nobody = route(Action::Forward(Forward { shares: Vec::new(), unavailable: 3, mirrors: Vec::new() }));
+    let nobody = route(Action::Forward(Forward { shares: Vec::new(), unavailable: 3, ..Default::default() }));
     let refused = route(Action::Unavailable("ä%".repeat(2000).into()));
     host("http-80", "*.example.com", by_path.into_iter().chain([by_rest, all, nobody, refused]))
 }

@@ -45,7 +45,7 @@ fn limited(mut to: Route, deadline: Duration) -> Route {
 async fn a_reply_of_envoys_own_has_the_same_status_in_grpc_and_in_grpc_web() {
     let echo = Echo::start("echo").await.unwrap();
     let (good, empty) = (cluster("good"), cluster("empty"));
-    let lost = Forward { shares: Vec::new(), unavailable: 1, mirrors: Vec::new() };
+    let lost = Forward { shares: Vec::new(), unavailable: 1, ..Default::default() };
     let elsewhere = encode::virtual_host(&sluice_core::ir::VirtualHost {
         otherwise: Fallback::Misdirected,
         ..host("http-80", "elsewhere.test", [])

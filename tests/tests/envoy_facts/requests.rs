@@ -67,7 +67,7 @@ async fn values_are_literal_and_edits_of_a_backend_come_after_those_of_its_rule(
             set: pairs(&[("x-back", "50% %% %RESPONSE_CODE%"), ("x-from", "rule")]),
             ..HeaderEdits::default()
         },
-        ..route(Action::Forward(Forward { shares: vec![of], unavailable: 0, mirrors: Vec::new() }))
+        ..route(Action::Forward(Forward { shares: vec![of], ..Default::default() }))
     };
     let rig = rig(&[echo.address()], [with("a.test", only)]).await;
     let connection = rig.connect("http-80", "a.test").await.unwrap();
@@ -167,7 +167,7 @@ async fn a_mirror_gets_a_copy_with_the_authority_of_the_original() {
     let (echo, copy) = (Echo::start("a").await.unwrap(), refusing().await);
     let to_copy = cluster("copy");
     let mirrors = vec![Mirror { cluster: to_copy.name(), parts_per_million: 1_000_000 }];
-    let forward = Forward { shares: vec![share(&cluster("a"), 1)], unavailable: 0, mirrors };
+    let forward = Forward { shares: vec![share(&cluster("a"), 1)], unavailable: 0, mirrors, rewrite: None };
     let hosts = backend(&to_copy, &[copy.0]).into_iter().chain([with("a.test", route(Action::Forward(forward)))]);
     let rig = rig(&[echo.address()], hosts).await;
     assert_eq!(rig.call("a.test", Speech::Grpc, ECHO).await.unwrap(), Outcome::Answered("a".to_owned()));

@@ -2,6 +2,7 @@
 
 mod expressions;
 mod guide;
+mod http;
 mod matching;
 mod mistakes;
 mod reconnect;

@@ -45,8 +45,34 @@ pub struct Feature {
 }
 
 /// What works under every policy.
-const ALWAYS: [&str; 5] =
-    ["Gateway", "GatewayAddressEmpty", "GatewayHTTPListenerIsolation", "ListenerSet", "ReferenceGrant"];
+const ALWAYS: [&str; 26] = [
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayHTTPListenerIsolation",
+    "GatewayPort8080",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteDestinationPortMatching",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteSchemeRedirect",
+    "ListenerSet",
+    "ReferenceGrant",
+];
 /// What needs GRPCRoutes on cleartext listeners: the features' definition includes them.
 const WITH_CLEARTEXT: [&str; 2] = ["GRPCRoute", "GRPCRouteNamedRouteRule"];
 

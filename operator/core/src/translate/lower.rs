@@ -14,6 +14,7 @@ mod filters;
 mod grpc;
 mod http;
 mod rule;
+mod url;
 
 use super::{Attachment, Lowered, Rank, policy};
 use crate::{

@@ -173,6 +173,10 @@ pub struct Filter {
     pub response_header_modifier: Option<HeaderModifier>,
     /// With `RequestMirror`.
     pub request_mirror: Option<Mirror>,
+    /// With `RequestRedirect`, of an HTTPRoute.
+    pub request_redirect: Option<RequestRedirect>,
+    /// With `URLRewrite`, of an HTTPRoute.
+    pub url_rewrite: Option<UrlRewrite>,
     /// With `ExtensionRef`.
     pub extension_ref: Option<super::gateway::ParametersRef>,
 }
@@ -196,6 +200,45 @@ pub struct HeaderValue {
     pub name: Text,
     /// Value.
     pub value: Text,
+}
+
+/// `requestRedirect`: what is absent is the request's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RequestRedirect {
+    /// `http` or `https`.
+    pub scheme: Option<Text>,
+    /// Without port.
+    pub hostname: Option<Text>,
+    /// The new path.
+    pub path: Option<PathModifier>,
+    /// The new port.
+    pub port: Option<u16>,
+    /// 302 when absent.
+    pub status_code: Option<u16>,
+}
+
+/// `urlRewrite`: what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct UrlRewrite {
+    /// The new authority.
+    pub hostname: Option<Text>,
+    /// The new path.
+    pub path: Option<PathModifier>,
+}
+
+/// How a path is written anew.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathModifier {
+    /// `ReplaceFullPath` or `ReplacePrefixMatch`.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// With `ReplaceFullPath`.
+    pub replace_full_path: Option<Text>,
+    /// With `ReplacePrefixMatch`.
+    pub replace_prefix_match: Option<Text>,
 }
 
 /// `requestMirror`.

@@ -72,15 +72,9 @@ pub(crate) fn named(host: &ir::VirtualHost) -> BTreeSet<Text> {
 pub(crate) fn named_by<'r>(routes: impl Iterator<Item = &'r ir::Route>) -> BTreeSet<Text> {
     let forwards = routes.filter_map(|route| match &route.action {
         Action::Forward(forward) => Some(forward),
-        Action::Unavailable(_) => None,
+        Action::Redirect(_) | Action::Unavailable(_) => None,
     });
-    forwards
-        .flat_map(|forward| {
-            let shares = forward.shares.iter().map(|share| &share.cluster);
-            shares.chain(forward.mirrors.iter().map(|mirror| &mirror.cluster))
-        })
-        .cloned()
-        .collect()
+    forwards.flat_map(ir::Forward::clusters).cloned().collect()
 }
 
 impl Hosts {

@@ -8,23 +8,22 @@
 //!
 //! Must not know: matching.
 
-use super::{UNAVAILABLE, header};
+use super::{UNAVAILABLE, header, path};
 use crate::wire;
 use envoy_types::pb::envoy::{
-    config::{
-        core::v3::RuntimeFractionalPercent,
-        route::v3::{
-            DirectResponseAction, RetryPolicy, RouteAction, WeightedCluster,
-            retry_policy::{self, RetryHostPredicate},
-            route::Action,
-            route_action::{ClusterSpecifier, MaxStreamDuration, RequestMirrorPolicy},
-            weighted_cluster::ClusterWeight,
-        },
+    config::route::v3::{
+        DirectResponseAction, RetryPolicy, RouteAction, WeightedCluster,
+        retry_policy::{self, RetryHostPredicate},
+        route::Action,
+        route_action::{ClusterSpecifier, MaxStreamDuration, RequestMirrorPolicy},
+        weighted_cluster::ClusterWeight,
     },
     extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate,
-    r#type::v3::{FractionalPercent, fractional_percent::DenominatorType},
 };
-use sluice_core::{ir, key::Text};
+use sluice_core::{
+    ir,
+    key::{Kind, Text},
+};
 use std::time::Duration;
 
 /// Envoy refuses hosts with a body above 4096 bytes.
@@ -34,11 +33,14 @@ const OTHER_HOST_ATTEMPTS: i64 = 5;
 /// What never reached a backend's code.
 const ALWAYS_RETRIED: &str = "connect-failure,refused-stream";
 
-pub(super) fn message(route: &ir::Route) -> Action {
+/// `listener` is the scheme and the port by which callers come.
+pub(super) fn message(route: &ir::Route, listener: Option<(&str, u16)>) -> Action {
+    let nobody = |reason| unavailable(route.origin.kind, reason);
     match &route.action {
-        ir::Action::Unavailable(reason) => unavailable(reason),
-        ir::Action::Forward(forward) if forward.shares.is_empty() => unavailable("no backend of this rule can be used"),
+        ir::Action::Unavailable(reason) => nobody(reason),
+        ir::Action::Forward(forward) if forward.shares.is_empty() => nobody("no backend of this rule can be used"),
         ir::Action::Forward(forward) => Action::Route(forwarded(route, forward)),
+        ir::Action::Redirect(to) => Action::Redirect(path::redirect(to, &route.matcher.path, listener)),
     }
 }
 
@@ -52,28 +54,32 @@ pub(super) fn edits_by_share(action: &ir::Action) -> bool {
 pub(super) fn clusters(action: &ir::Action) -> impl Iterator<Item = &Text> {
     let forward = match action {
         ir::Action::Forward(forward) => Some(forward),
-        ir::Action::Unavailable(_) => None,
+        ir::Action::Redirect(_) | ir::Action::Unavailable(_) => None,
     };
-    let shares = forward.into_iter().flat_map(|forward| &forward.shares).map(|share| &share.cluster);
-    let mirrors = forward.into_iter().flat_map(|forward| &forward.mirrors).map(|mirror| &mirror.cluster);
-    shares.chain(mirrors)
+    forward.into_iter().flat_map(ir::Forward::clusters)
 }
 
-/// 503, which gRPC clients see as UNAVAILABLE with the reason as message.
-fn unavailable(reason: &str) -> Action {
+/// 503, which gRPC clients see as UNAVAILABLE with the reason as message; the specification of HTTPRoute wants 500.
+fn unavailable(kind: Kind, reason: &str) -> Action {
     let body = reason.get(..reason.floor_char_boundary(MAX_BODY)).unwrap_or_default();
-    Action::DirectResponse(DirectResponseAction { status: 503, body: Some(wire::text(body)), ..Default::default() })
+    let status = if kind == Kind::HttpRoute { 500 } else { 503 };
+    Action::DirectResponse(DirectResponseAction { status, body: Some(wire::text(body)), ..Default::default() })
 }
 
 fn forwarded(route: &ir::Route, forward: &ir::Forward) -> RouteAction {
-    RouteAction {
+    let copies = forward.mirrors.iter().chain(forward.shares.iter().flat_map(|share| &share.mirrors));
+    let action = RouteAction {
         cluster_specifier: Some(destination(route, forward)),
         timeout: wire::duration(Duration::ZERO),
         idle_timeout: wire::duration(route.timeouts.idle.unwrap_or_default()),
         max_stream_duration: Some(deadline(&route.timeouts)),
         retry_policy: route.retry.as_ref().map(retry),
-        request_mirror_policies: forward.mirrors.iter().map(mirror).collect(),
+        request_mirror_policies: copies.map(mirror).collect(),
         ..Default::default()
+    };
+    match &forward.rewrite {
+        Some(by) => path::rewrite(action, by, &route.matcher.path),
+        None => action,
     }
 }
 
@@ -105,6 +111,7 @@ fn weighted(route: &ir::Route, forward: &ir::Forward) -> WeightedCluster {
         weight: forward.unavailable,
         request_headers: ir::HeaderEdits::default(),
         response_headers: ir::HeaderEdits::default(),
+        mirrors: Vec::new(),
     });
     let shares = forward.shares.iter().chain(&lost);
     let clusters = if edits_by_share(&route.action) {
@@ -136,10 +143,9 @@ fn share(share: &ir::Share) -> ClusterWeight {
 }
 
 fn mirror(mirror: &ir::Mirror) -> RequestMirrorPolicy {
-    let share = FractionalPercent { numerator: mirror.parts_per_million, denominator: DenominatorType::Million.into() };
     RequestMirrorPolicy {
         cluster: mirror.cluster.to_string(),
-        runtime_fraction: Some(RuntimeFractionalPercent { default_value: Some(share), ..Default::default() }),
+        runtime_fraction: Some(wire::parts_per_million(mirror.parts_per_million)),
         // A copy is told the authority of the original, without `-shadow`: gRPC servers may check it.
         disable_shadow_host_suffix_append: true,
         ..Default::default()

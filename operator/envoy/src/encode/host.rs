@@ -7,7 +7,7 @@
 //!
 //! Must not know: other hosts.
 
-use super::{UNAVAILABLE, action, header, matching, route_name};
+use super::{UNAVAILABLE, action, header, matching, route_name, split};
 use crate::wire;
 use envoy_types::pb::envoy::config::{
     core::v3::{SubstitutionFormatString, substitution_format_string::Format},
@@ -27,7 +27,7 @@ pub(super) fn configuration(routes: &ir::RouteConfiguration) -> RouteConfigurati
 }
 
 pub(super) fn message(host: &ir::VirtualHost) -> VirtualHost {
-    let routes = host.routes.iter().map(|each| route(each));
+    let routes = host.routes.iter().flat_map(|each| routes(each, host.listener()));
     VirtualHost {
         name: host.name().to_string(),
         domains: vec![host.domain.to_string()],
@@ -46,11 +46,20 @@ pub(super) fn requires(host: &ir::VirtualHost) -> Vec<Id> {
     ids
 }
 
-fn route(route: &ir::Route) -> Route {
+fn routes(whole: &ir::Route, listener: Option<(&str, u16)>) -> Vec<Route> {
+    let pieces = split::pieces(whole);
+    if pieces.is_empty() {
+        return vec![route(whole, None, listener)];
+    }
+    pieces.iter().map(|piece| route(&piece.route, piece.up_to, listener)).collect()
+}
+
+/// `up_to` is the part of the requests that take it, of a million.
+fn route(route: &ir::Route, up_to: Option<u32>, listener: Option<(&str, u16)>) -> Route {
     let bare = Route {
         name: route_name(&route.origin),
-        r#match: Some(matching::message(&route.matcher)),
-        action: Some(action::message(route)),
+        r#match: Some(matching::message(&route.matcher, up_to)),
+        action: Some(action::message(route, listener)),
         ..Default::default()
     };
     if action::edits_by_share(&route.action) { bare } else { edited(bare, route) }

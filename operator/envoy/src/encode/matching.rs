@@ -4,6 +4,7 @@
 //!
 //! Must not know: the order of routes.
 
+use crate::wire;
 use envoy_types::pb::envoy::{
     config::route::v3::{
         HeaderMatcher, QueryParameterMatcher, RouteMatch, header_matcher::HeaderMatchSpecifier,
@@ -13,7 +14,8 @@ use envoy_types::pb::envoy::{
 };
 use sluice_core::ir::{Matcher, PathMatcher, ValueMatcher, ValueTest};
 
-pub(super) fn message(matcher: &Matcher) -> RouteMatch {
+/// `up_to` is the part of the requests that match, of a million; all if it does not say.
+pub(super) fn message(matcher: &Matcher, up_to: Option<u32>) -> RouteMatch {
     let grpc = matcher.grpc_only.then(grpc_only);
     let method = matcher.method.iter().map(|method| header(":method", MatchPattern::Exact(method.to_string())));
     let headers = matcher.headers.iter().map(|value| header(&value.name, pattern(&value.value)));
@@ -21,6 +23,7 @@ pub(super) fn message(matcher: &Matcher) -> RouteMatch {
         path_specifier: Some(path(&matcher.path)),
         headers: grpc.into_iter().chain(method).chain(headers).collect(),
         query_parameters: matcher.query.iter().map(query).collect(),
+        runtime_fraction: up_to.map(wire::parts_per_million),
         ..Default::default()
     }
 }

@@ -16,8 +16,10 @@ mod header;
 mod host;
 mod listener;
 mod matching;
+mod path;
 mod reply;
 mod secret;
+mod split;
 mod version;
 
 pub use version::ENCODER;

@@ -25,6 +25,7 @@ fn share(weight: u32) -> ir::Share {
         weight,
         request_headers: ir::HeaderEdits::default(),
         response_headers: ir::HeaderEdits::default(),
+        mirrors: Vec::new(),
     }
 }
 
@@ -38,7 +39,7 @@ fn forward(shares: Vec<ir::Share>, unavailable: u32) -> ir::Route {
             headers: vec![ir::ValueMatcher { name: "x-version".into(), value: ir::ValueTest::Exact("2".into()) }],
             query: Vec::new(),
         },
-        action: ir::Action::Forward(ir::Forward { shares, unavailable, mirrors: Vec::new() }),
+        action: ir::Action::Forward(ir::Forward { shares, unavailable, ..Default::default() }),
         request_headers: ir::HeaderEdits { set: vec![("x-share".into(), "100%".into())], ..Default::default() },
         response_headers: ir::HeaderEdits { remove: vec!["x-internal".into()], ..Default::default() },
         timeouts: ir::Timeouts { request: Some(Duration::from_millis(1500)), ..Default::default() },
@@ -130,6 +131,7 @@ fn a_resource_requires_what_it_names() {
         shares: vec![share(1)],
         unavailable: 1,
         mirrors: vec![ir::Mirror { cluster: "default/copy/80/h2".into(), parts_per_million: 1_000_000 }],
+        rewrite: None,
     };
     let mirrored = ir::Route { action: ir::Action::Forward(with_mirror), ..forward(Vec::new(), 0) };
     let table = [
@@ -234,4 +236,55 @@ fn a_reason_is_cut_at_a_character_before_envoy_refuses_the_host() {
     let route = ir::Route { action: ir::Action::Unavailable(reason.into()), ..forward(Vec::new(), 0) };
     let body = at(&virtual_host(&host(vec![route])), "/routes/0/direct_response/body/inline_string");
     assert_eq!(body.as_str().map(str::len), Some(1024));
+}
+
+#[test]
+fn a_redirect_names_a_port_only_where_it_has_to() {
+    let (http, https, odd) = ("http-80", "https-443/*", "http-8080");
+    let table = [
+        (http, None, None, Some("a.io"), 0),
+        (http, None, None, None, 0),
+        (odd, None, None, Some("a.io"), 8080),
+        (odd, None, None, None, 0),
+        (http, Some("https"), None, Some("a.io"), 0),
+        // Envoy would leave the request's 8080 in place.
+        (odd, Some("https"), None, None, 443),
+        (https, None, Some(8443), Some("a.io"), 8443),
+        (odd, None, Some(80), Some("a.io"), 0),
+    ];
+    for (routes_of, scheme, port, hostname, expected) in table {
+        let to = ir::Redirect {
+            scheme: scheme.map(Into::into),
+            hostname: hostname.map(Into::into),
+            path: None,
+            port,
+            status: 302,
+        };
+        let route = ir::Route { action: ir::Action::Redirect(Box::new(to)), ..forward(Vec::new(), 0) };
+        let resource = virtual_host(&ir::VirtualHost { routes_of: routes_of.into(), ..host(vec![route]) });
+        let found = at(&resource, "/routes/0/redirect/port_redirect").as_u64().unwrap_or_default();
+        assert_eq!(found, expected, "{routes_of} {scheme:?} {port:?} {hostname:?}");
+    }
+}
+
+#[test]
+fn what_envoy_cannot_weigh_is_split_into_cumulated_parts() {
+    let copy = ir::Mirror { cluster: "default/copy/80/h2".into(), parts_per_million: 1_000_000 };
+    let copied = ir::Share { mirrors: vec![copy], ..share(1) };
+    let resource = virtual_host(&host(vec![forward(vec![copied, share(2)], 1)]));
+    let part = |index: usize| at(&resource, &format!("/routes/{index}/match/runtime_fraction/default_value/numerator"));
+    assert_eq!([part(0), part(1), part(2)], [250_000.into(), 500_000.into(), serde_json::Value::Null]);
+    assert_eq!(at(&resource, "/routes/0/direct_response/status"), 503);
+    assert_eq!(at(&resource, "/routes/1/route/request_mirror_policies/0/cluster"), "default/copy/80/h2");
+    assert_eq!(at(&resource, "/routes/2/route/request_mirror_policies"), serde_json::Value::Null);
+}
+
+#[test]
+fn the_share_of_an_http_route_that_cannot_be_used_answers_500() {
+    let route = forward(vec![share(1)], 1);
+    let route = ir::Route { origin: ir::Origin { kind: Kind::HttpRoute, ..origin() }, ..route };
+    let resource = virtual_host(&host(vec![route]));
+    assert_eq!(at(&resource, "/routes/0/direct_response/status"), 500);
+    assert_eq!(at(&resource, "/routes/0/match/runtime_fraction/default_value/numerator"), 500_000);
+    assert_eq!(at(&resource, "/routes/1/route/cluster"), *greeter().name());
 }

@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use twox_hash::xxhash3_128;
 
 /// Rises with every change of what is encoded for the same ir, so that an upgrade sends what it encodes differently.
-pub const ENCODER: u64 = 2;
+pub const ENCODER: u64 = 3;
 
 /// XXH3 over a byte order and a word size of our own: `derive(Hash)` writes integers as the machine lays them out.
 struct Portable(xxhash3_128::Hasher);

@@ -28,6 +28,13 @@ pub(super) struct Draft {
     pub(super) problems: Vec<Problem>,
 }
 
+impl Draft {
+    /// Calls that no backend sees.
+    pub(super) fn redirect(to: ir::Redirect) -> Self {
+        Self { action: Action::Redirect(Box::new(to)), clusters: Vec::new(), problems: Vec::new() }
+    }
+}
+
 /// Source: Gateway API, `BackendRef.weight`. Keeps the sum of 16 within Envoy's 32 bits.
 const MAX_WEIGHT: u32 = 1_000_000;
 const MILLION: u32 = 1_000_000;
@@ -37,25 +44,20 @@ pub(super) fn draft(lowering: &Lowering<'_>, rule: &Rule, filters: &Filters<'_>,
     let mut drafting = Drafting { lowering, forward: Forward::default(), clusters: Vec::new(), problems: Vec::new() };
     for (index, backend) in rule.backends.iter().enumerate() {
         let at = format!("{at}.backendRefs[{index}]");
-        let own = filters::sort(&backend.filters, &at)?;
-        mirrors_alone(&own, rule)?;
-        drafting.mirrors(&own.mirrors)?;
-        drafting.share(backend, own, &at);
+        drafting.share(backend, filters::sort(&backend.filters, &at)?, &at)?;
     }
-    drafting.mirrors(&filters.mirrors)?;
+    drafting.forward.mirrors = drafting.mirrors(&filters.mirrors)?;
+    drafting.forward.rewrite = filters.rewrite.as_ref().map(|(_, rewrite)| Box::new(rewrite.clone()));
     drafting.extensions(&filters.extensions);
     let usable = filters.extensions.is_empty() && !drafting.forward.shares.is_empty();
     Ok(if usable { drafting.forwarding() } else { drafting.unavailable(at) })
 }
 
-/// Envoy mirrors by route, not by weighted cluster: a mirror of one backend is one of the rule only if there is no other.
-fn mirrors_alone(own: &Filters<'_>, rule: &Rule) -> Result<(), RuleFault> {
-    let why = "copies the calls of one backend among several: put the mirror into the rule's filters, or the backend into \
-               a rule of its own";
-    match own.mirrors.first() {
-        Some((at, _)) if rule.backends.len() > 1 => Err(RuleFault::Incompatible { at: at.clone(), why }),
-        _ => Ok(()),
-    }
+/// A URL is that of a rule: which backend is chosen, is decided after it is known.
+fn urls_stay(own: &Filters<'_>) -> Result<(), RuleFault> {
+    let why = "changes the URL for one backend alone: put the filter into the rule's filters";
+    let edited = own.redirect.as_ref().map(|(at, _)| at).or(own.rewrite.as_ref().map(|(at, _)| at));
+    edited.map_or(Ok(()), |at| Err(RuleFault::Incompatible { at: at.clone(), why }))
 }
 
 struct Drafting<'a> {
@@ -66,24 +68,28 @@ struct Drafting<'a> {
 }
 
 impl Drafting<'_> {
-    fn share(&mut self, backend: &BackendRef, own: Filters<'_>, at: &str) {
+    fn share(&mut self, backend: &BackendRef, own: Filters<'_>, at: &str) -> Result<(), RuleFault> {
+        urls_stay(&own)?;
         let weight = backend.weight.min(MAX_WEIGHT);
         self.extensions(&own.extensions);
         let cluster = self.resolve(&backend.target, at).filter(|_| own.extensions.is_empty());
+        let mirrors = self.mirrors(&own.mirrors)?;
         match cluster {
-            Some(cluster) if weight > 0 => self.add(cluster, weight, own),
+            Some(cluster) if weight > 0 => self.add(cluster, weight, own, mirrors),
             Some(_) => {}
             None => self.forward.unavailable += weight,
         }
+        Ok(())
     }
 
     /// Linear in the shares: a rule has at most 16.
-    fn add(&mut self, cluster: ir::Cluster, weight: u32, own: Filters<'_>) {
+    fn add(&mut self, cluster: ir::Cluster, weight: u32, own: Filters<'_>, mirrors: Vec<ir::Mirror>) {
         let new = Share {
             cluster: cluster.name(),
             weight,
             request_headers: own.request.unwrap_or_default(),
             response_headers: own.response.unwrap_or_default(),
+            mirrors,
         };
         self.clusters.push(cluster);
         match self.forward.shares.iter_mut().find(|share| is_same(share, &new)) {
@@ -93,16 +99,17 @@ impl Drafting<'_> {
     }
 
     /// A mirror that leads nowhere is left out, and the calls go on.
-    fn mirrors(&mut self, mirrors: &[(String, &Mirror)]) -> Result<(), RuleFault> {
+    fn mirrors(&mut self, mirrors: &[(String, &Mirror)]) -> Result<Vec<ir::Mirror>, RuleFault> {
+        let mut copies = Vec::new();
         for (at, mirror) in mirrors {
             let parts_per_million = parts_per_million(mirror, at)?;
             let resolved = self.resolve(&mirror.backend_ref, &format!("{at}.requestMirror.backendRef"));
             if let Some(cluster) = resolved.filter(|_| parts_per_million > 0) {
-                self.forward.mirrors.push(ir::Mirror { cluster: cluster.name(), parts_per_million });
+                copies.push(ir::Mirror { cluster: cluster.name(), parts_per_million });
                 self.clusters.push(cluster);
             }
         }
-        Ok(())
+        Ok(copies)
     }
 
     /// No kind of extension is known yet; the specification forbids to act as if it were not there.
@@ -141,6 +148,7 @@ fn is_same(one: &Share, other: &Share) -> bool {
     one.cluster == other.cluster
         && one.request_headers == other.request_headers
         && one.response_headers == other.response_headers
+        && one.mirrors == other.mirrors
 }
 
 fn parts_per_million(mirror: &Mirror, at: &str) -> Result<u32, RuleFault> {

@@ -1,4 +1,4 @@
-//! Filters: edits of headers, copies, and what is not implemented.
+//! Filters: edits of headers and URLs, copies, and what is not implemented.
 //!
 //! `filters[]` → [`Filters`]
 //!
@@ -6,8 +6,9 @@
 //!
 //! Knows nothing of what a mirror or an extension refers to. Source: Gateway API, `GRPCRouteFilter`.
 
+use super::url;
 use crate::{
-    ir::HeaderEdits,
+    ir::{HeaderEdits, Redirect, Rewrite},
     key::Text,
     status::route::RuleFault,
     translate::matches,
@@ -24,6 +25,8 @@ pub(super) struct Filters<'a> {
     pub(super) request: Option<HeaderEdits>,
     pub(super) response: Option<HeaderEdits>,
     pub(super) mirrors: Vec<(String, &'a Mirror)>,
+    pub(super) redirect: Option<(String, Redirect)>,
+    pub(super) rewrite: Option<(String, Rewrite)>,
     pub(super) extensions: Vec<(String, &'a ParametersRef)>,
 }
 
@@ -66,6 +69,16 @@ impl<'a> Filters<'a> {
                 self.mirrors.push((at, mirror));
                 Ok(())
             }
+            "RequestRedirect" => {
+                let redirect = body(filter.request_redirect.as_ref(), &filter.kind, &at)?;
+                let redirect = url::redirect(redirect, &at)?;
+                once(&mut self.redirect, (at.clone(), redirect), at)
+            }
+            "URLRewrite" => {
+                let rewrite = body(filter.url_rewrite.as_ref(), &filter.kind, &at)?;
+                let rewrite = url::rewrite(rewrite, &at)?;
+                once(&mut self.rewrite, (at.clone(), rewrite), at)
+            }
             "ExtensionRef" => {
                 let extension = body(filter.extension_ref.as_ref(), &filter.kind, &at)?;
                 self.extensions.push((at, extension));
@@ -84,7 +97,7 @@ fn body<'a, T>(body: Option<&'a T>, kind: &Text, at: &str) -> Result<&'a T, Rule
     })
 }
 
-fn once(slot: &mut Option<HeaderEdits>, edits: HeaderEdits, at: String) -> Result<(), RuleFault> {
+fn once<T>(slot: &mut Option<T>, edits: T, at: String) -> Result<(), RuleFault> {
     let why = "a second filter of the same type: write all edits into the first";
     match slot.replace(edits) {
         Some(_) => Err(RuleFault::Incompatible { at, why }),

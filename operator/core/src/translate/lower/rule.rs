@@ -9,7 +9,8 @@
 use super::{
     RouteSource,
     backends::{self, Draft},
-    filters,
+    filters::{self, Filters},
+    url,
 };
 use crate::{
     ir,
@@ -45,8 +46,13 @@ impl Lowering<'_> {
             return Err(RuleFault::NotImplemented { at, what: field.clone() });
         }
         let matchers = self.matchers(rule, &at)?;
-        let filters = filters::sort(&rule.filters, &at)?;
-        let Draft { action, clusters, problems } = backends::draft(self, rule, &filters, &at)?;
+        let mut filters = filters::sort(&rule.filters, &at)?;
+        self.check_urls(&filters, &matchers)?;
+        let redirect = filters.redirect.take().filter(|_| filters.extensions.is_empty());
+        let Draft { action, clusters, problems } = match redirect {
+            Some((_, to)) => Draft::redirect(to),
+            None => backends::draft(self, rule, &filters, &at)?,
+        };
         let traffic = self.policies.of(rule.name.as_ref());
         let template = ir::Route {
             origin: self.origin(index, rule.name.clone()),
@@ -60,6 +66,23 @@ impl Lowering<'_> {
         let routes = matchers.into_iter().enumerate();
         let routes = routes.map(|(index, (rank, matcher))| ranked(rank, matcher, index, &template)).collect();
         Ok(Outcome { routes, clusters, problems })
+    }
+
+    /// What may be done to a URL, and where.
+    fn check_urls(&self, filters: &Filters<'_>, matchers: &[(Rank, ir::Matcher)]) -> Result<(), RuleFault> {
+        let redirect = filters.redirect.as_ref().map(|(at, to)| (at, to.path.as_ref()));
+        let rewrite = filters.rewrite.as_ref().map(|(at, by)| (at, by.path.as_ref()));
+        if let (Some((at, _)), Some(_)) = (redirect, rewrite) {
+            let why =
+                "redirects what another filter rewrites: write the new URL into the redirect, and remove URLRewrite";
+            return Err(RuleFault::Incompatible { at: at.clone(), why });
+        }
+        let Some((at, edit)) = redirect.or(rewrite) else { return Ok(()) };
+        if self.source.grpc_only() {
+            let why = "changes a URL, which in gRPC is the name of the method: use an HTTPRoute";
+            return Err(RuleFault::Incompatible { at: at.clone(), why });
+        }
+        matchers.iter().try_for_each(|(_, matcher)| url::fits(edit, matcher, at))
     }
 
     fn matchers(&self, rule: &Rule, at: &str) -> Result<Vec<(Rank, ir::Matcher)>, RuleFault> {

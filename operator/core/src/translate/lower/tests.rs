@@ -1,7 +1,7 @@
 use super::lower;
 use crate::{
     hostname::Hostname,
-    ir::{Action, Forward, PathMatcher, Route, Upstream, ValueTest},
+    ir::{Action, Forward, PathEdit, PathMatcher, Route, Upstream, ValueTest},
     key::{Kind, NsName, Ref},
     status::{
         Delivery, Reason as _,
@@ -101,7 +101,7 @@ fn only(lowered: &Lowered) -> &Route {
 fn forward(lowered: &Lowered) -> &Forward {
     match &only(lowered).action {
         Action::Forward(forward) => forward,
-        Action::Unavailable(why) => panic!("unavailable: {why}; {:?}", lowered.problems),
+        other => panic!("{other:?}; {:?}", lowered.problems),
     }
 }
 
@@ -326,12 +326,53 @@ fn a_mirror_copies_its_share_and_a_bad_one_is_left_out() {
 }
 
 #[test]
-fn a_mirror_of_one_backend_among_several_is_incompatible() {
+fn a_mirror_of_one_backend_stays_with_it() {
     let filters = mirror(&json!({}))["filters"].clone();
     let mirrored = json!({"name": "echo", "port": 9000, "filters": filters});
-    let alone = Fixture::new().rule(&json!({"backendRefs": [mirrored]}));
-    assert_eq!(forward(&alone).mirrors.len(), 1);
     let lowered = Fixture::new().rule(&json!({"backendRefs": [mirrored, {"name": "echo", "port": 9001}]}));
+    let forward = forward(&lowered);
+    let copies: Vec<usize> = forward.shares.iter().map(|share| share.mirrors.len()).collect();
+    assert_eq!((forward.mirrors.len(), copies), (0, vec![1, 0]));
+}
+
+fn http(filters: &Value, matched: &Value) -> Value {
+    json!({"rules": [{"matches": [{"path": matched}], "filters": filters, "backendRefs": [echo()]}]})
+}
+
+#[test]
+fn a_redirect_and_a_rewrite_are_what_they_say_or_a_fault() {
+    let (prefix, exact) = (json!({"type": "PathPrefix", "value": "/a"}), json!({"type": "Exact", "value": "/a"}));
+    let redirect = |body: Value| json!([{"type": "RequestRedirect", "requestRedirect": body}]);
+    let rewrite = |body: Value| json!([{"type": "URLRewrite", "urlRewrite": body}]);
+    let by_prefix = json!({"type": "ReplacePrefixMatch", "replacePrefixMatch": "/b/"});
+    let full = |path: &str| json!({"type": "ReplaceFullPath", "replaceFullPath": path});
+    let two = json!([redirect(json!({}))[0], rewrite(json!({}))[0]]);
+    let table = [
+        ("a scheme", redirect(json!({"scheme": "ftp"})), &prefix, "http or https"),
+        ("a status", redirect(json!({"statusCode": 200})), &prefix, "308"),
+        ("a host", redirect(json!({"hostname": "*.io"})), &prefix, "without a wildcard"),
+        ("a path", redirect(json!({"path": full("/a?b")})), &prefix, "no query"),
+        ("a type of path", rewrite(json!({"path": {"type": "X"}})), &prefix, "ReplaceFullPath"),
+        ("a prefix without one", rewrite(json!({"path": by_prefix})), &exact, "PathPrefix"),
+        ("both", two, &prefix, "URLRewrite"),
+    ];
+    for (name, filters, matched, said) in table {
+        let lowered = Fixture::new().lower(Kind::HttpRoute, http(&filters, matched));
+        let (_, message) = refusal(&lowered);
+        assert!(message.contains(said), "{name}: {message}");
+    }
+    let lowered = Fixture::new().lower(Kind::HttpRoute, http(&redirect(json!({"hostname": "a.io"})), &exact));
+    let Action::Redirect(to) = &only(&lowered).action else { panic!("{lowered:?}") };
+    assert_eq!((to.hostname.as_deref(), to.status, lowered.clusters.len()), (Some("a.io"), 302, 0));
+    let lowered = Fixture::new().lower(Kind::HttpRoute, http(&rewrite(json!({"path": by_prefix})), &prefix));
+    let by = forward(&lowered).rewrite.as_deref().and_then(|rewrite| rewrite.path.clone());
+    assert_eq!(by, Some(PathEdit::Prefix("/b".into())));
+}
+
+#[test]
+fn a_method_of_grpc_is_no_url_to_change() {
+    let filters = json!([{"type": "URLRewrite", "urlRewrite": {"hostname": "a.io"}}]);
+    let lowered = Fixture::new().rule(&json!({"filters": filters, "backendRefs": [echo()]}));
     assert_eq!(refusal(&lowered).0, "IncompatibleFilters");
 }
 
