@@ -6,13 +6,16 @@
 //!
 //! It must not know which Gateways use it, nor how proxies are deployed.
 
-use std::collections::BTreeMap;
+mod proxies;
 
-use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::proxies::{
+    Autoscaling, Drain, ExternalTrafficPolicy, Proxies, ProxyKind, ProxyService, Resources, ServiceType,
+};
 use crate::standard;
 
 /// What the platform allows on the Gateways of a class, and how their proxies run.
@@ -143,110 +146,4 @@ pub struct HostnameClaim {
     pub suffix: String,
     /// The namespaces that may use hostnames of this domain.
     pub namespaces: Namespaces,
-}
-
-/// How the proxies of a Gateway run.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Proxies {
-    /// Number of proxies for each Gateway, 0 to 100. Default: 2.
-    #[schemars(range(min = 0, max = 100))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<i32>,
-    /// Resources of each proxy. Default: requests of 100m CPU and 128Mi memory, no limits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<Resources>,
-    /// The Service in front of the proxies. Default: type LoadBalancer.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<ProxyService>,
-    /// How a proxy ends. Default: as its fields say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drain: Option<Drain>,
-}
-
-impl Proxies {
-    /// Number of proxies for each Gateway, with the default.
-    pub fn replicas(&self) -> i32 {
-        self.replicas.unwrap_or(2)
-    }
-}
-
-/// Resources of a container, as Kubernetes writes them.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
-pub struct Resources {
-    /// What is reserved, by resource name (cpu in cores, memory in bytes, both as quantities such as 100m or 128Mi).
-    #[schemars(extend("maxProperties" = 8))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests: Option<BTreeMap<String, Quantity>>,
-    /// What may not be exceeded, by resource name. Default: no limits.
-    #[schemars(extend("maxProperties" = 8))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<BTreeMap<String, Quantity>>,
-}
-
-/// The Service in front of proxies.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(self.loadBalancerClass) || !has(self.type) || self.type == 'LoadBalancer'")
-        .message("loadBalancerClass needs type: LoadBalancer")
-)]
-pub struct ProxyService {
-    /// LoadBalancer, NodePort or ClusterIP. Default: LoadBalancer.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    pub type_: Option<ServiceType>,
-    /// The load balancer implementation to use. Default: the cluster's.
-    #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub load_balancer_class: Option<String>,
-    /// Cluster spreads connections over all nodes; Local keeps the client's address. Default: Cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub external_traffic_policy: Option<ExternalTrafficPolicy>,
-}
-
-impl ProxyService {
-    /// The type of the Service, with the default.
-    pub fn service_type(&self) -> ServiceType {
-        self.type_.unwrap_or_default()
-    }
-}
-
-/// Type of a Service.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
-pub enum ServiceType {
-    /// Reachable from outside through a load balancer.
-    #[default]
-    LoadBalancer,
-    /// Reachable on a port of every node.
-    NodePort,
-    /// Reachable inside the cluster.
-    ClusterIP,
-}
-
-/// How outside connections are spread over nodes.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, JsonSchema)]
-pub enum ExternalTrafficPolicy {
-    /// Over all nodes.
-    #[default]
-    Cluster,
-    /// Only over nodes with a proxy.
-    Local,
-}
-
-/// How a proxy ends.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Drain {
-    /// How long running calls may go on after a proxy was asked to end, as a duration. New connections go elsewhere meanwhile.
-    /// Default: 60s.
-    #[schemars(schema_with = "standard::duration")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<String>,
-}
-
-impl Drain {
-    /// How long running calls may go on, with the default.
-    pub fn timeout(&self) -> &str {
-        self.timeout.as_deref().unwrap_or("60s")
-    }
 }

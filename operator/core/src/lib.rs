@@ -10,6 +10,7 @@
 //! Knows nothing of Envoy's protobuf, of xDS, of a Kubernetes client, of files or of time other than as data.
 
 pub mod author;
+pub mod duration;
 pub mod hostname;
 pub mod ir;
 pub mod key;

@@ -2,41 +2,48 @@
 //!
 //! [`Bootstrap`] → JSON for `--config-yaml` or a file
 //!
-//! **Invariant:** says nothing of any listener, route or backend: all of that is discovered.
+//! **Invariant:** says nothing of any listener, route or backend of a Gateway: all of that is discovered.
 //! **Invariant:** the admin interface, which can stop the proxy and shows its configuration, is bound to the loopback or to a file.
+//! **Invariant:** the proxy listens to nobody before it has a first whole configuration.
 //!
 //! Must not know: how Envoy is run.
 
+mod control_plane;
+mod probes;
+
+pub use control_plane::{Mutual, Source};
+pub use probes::{Probes, STATISTICS};
+
 use crate::encode::UNAVAILABLE;
+use control_plane::CONTROL_PLANE;
 use serde_json::{Value, json};
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
 
-/// The static cluster of the control plane.
-const CONTROL_PLANE: &str = "sluice";
-
-/// One proxy.
+/// One proxy, or many that are alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// `node.id`: unique among the proxies of a Gateway.
-    pub id: String,
-    /// `node.cluster`: `namespace/name` of the Gateway. Decides which snapshot the proxy is given.
-    pub gateway: String,
+    /// Who the proxy is; `None`: `--service-node` and `--service-cluster` say it.
+    pub node: Option<Node>,
     /// Where configuration comes from.
     pub source: Source,
     /// Where the admin interface listens.
     pub admin: Admin,
+    /// What others may ask of the proxy; `None`: nothing.
+    pub probes: Option<Probes>,
     /// Downstream connections above this number are refused; it bounds memory and files.
     pub max_connections: u32,
 }
 
-/// The address of the control plane, and how it is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// HTTP/2 in clear. For the loopback only: who can reach it reads every key.
-    Cleartext(SocketAddr),
+/// How a proxy introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// `node.id`: unique among the proxies of a Gateway.
+    pub id: String,
+    /// `node.cluster`: `namespace/name` of the Gateway. Decides which snapshot the proxy is given.
+    pub gateway: String,
 }
 
 /// The admin interface.
@@ -50,21 +57,29 @@ pub enum Admin {
 
 /// The bootstrap as JSON, which Envoy reads as YAML.
 pub fn render(bootstrap: &Bootstrap) -> Value {
-    json!({
-        "node": { "id": bootstrap.id, "cluster": bootstrap.gateway },
+    let mut whole = json!({
         "dynamic_resources": discovery(),
-        "static_resources": { "clusters": [control_plane(bootstrap.source), unavailable()] },
-        "admin": admin(&bootstrap.admin),
+        "static_resources": resources(bootstrap),
+        "admin": { "address": admin(&bootstrap.admin) },
         "layered_runtime": { "layers": [{ "name": "install", "static_layer": runtime() }] },
         "overload_manager": overload(bootstrap.max_connections),
         "stats_config": { "use_all_default_tags": true },
-    })
+    });
+    if let (Some(node), Some(fields)) = (&bootstrap.node, whole.as_object_mut()) {
+        fields.insert("node".to_owned(), json!({ "id": node.id, "cluster": node.gateway }));
+    }
+    whole
 }
 
 /// One stream for all types, so that the control plane decides their order.
 fn discovery() -> Value {
-    let ads = json!({ "ads": {}, "resource_api_version": "V3" });
-    let service = json!({ "envoy_grpc": { "cluster_name": CONTROL_PLANE } });
+    // By default Envoy begins to listen after 15 s without an answer, and has nothing to say to its first callers.
+    let ads = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
+    let service = json!({
+        "envoy_grpc": { "cluster_name": CONTROL_PLANE },
+        // By default up to 30 s: too long after a control plane that handed over to another one.
+        "retry_policy": { "retry_back_off": { "base_interval": "0.5s", "max_interval": "5s" } },
+    });
     json!({
         "ads_config": {
             "api_type": "DELTA_GRPC",
@@ -77,26 +92,11 @@ fn discovery() -> Value {
     })
 }
 
-fn control_plane(source: Source) -> Value {
-    let Source::Cleartext(address) = source;
-    let http2 = json!({ "connection_keepalive": { "interval": "30s", "timeout": "5s" } });
-    json!({
-        "name": CONTROL_PLANE,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "load_assignment": assignment(address),
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": { "http2_protocol_options": http2 },
-            },
-        },
-    })
-}
-
-fn assignment(address: SocketAddr) -> Value {
-    let endpoint = json!({ "endpoint": { "address": socket_address(address) } });
-    json!({ "cluster_name": CONTROL_PLANE, "endpoints": [{ "lb_endpoints": [endpoint] }] })
+fn resources(bootstrap: &Bootstrap) -> Value {
+    let mut clusters = vec![control_plane::cluster(&bootstrap.source), unavailable()];
+    let Some(probes) = bootstrap.probes else { return json!({ "clusters": clusters }) };
+    clusters.push(probes::statistics_cluster(&admin(&bootstrap.admin)));
+    json!({ "clusters": clusters, "listeners": probes::listeners(probes) })
 }
 
 /// The share of backends that do not exist or must not be used goes here: 503, which gRPC clients see as UNAVAILABLE.
@@ -105,15 +105,29 @@ fn unavailable() -> Value {
 }
 
 fn admin(admin: &Admin) -> Value {
-    let address = match admin {
+    match admin {
         Admin::Loopback(port) => socket_address((Ipv4Addr::LOCALHOST, *port).into()),
         Admin::Socket(path) => json!({ "pipe": { "path": path } }),
-    };
-    json!({ "address": address })
+    }
 }
 
 fn socket_address(address: SocketAddr) -> Value {
-    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+    named_address(&address.ip().to_string(), address.port())
+}
+
+fn named_address(host: &str, port: u16) -> Value {
+    json!({ "socket_address": { "address": host, "port_value": port } })
+}
+
+/// On every address of the pod.
+fn anywhere(port: u16) -> Value {
+    socket_address((IpAddr::from(Ipv4Addr::UNSPECIFIED), port).into())
+}
+
+/// A cluster's one endpoint.
+fn assignment(cluster: &str, address: &Value) -> Value {
+    let endpoint = json!({ "endpoint": { "address": address } });
+    json!({ "cluster_name": cluster, "endpoints": [{ "lb_endpoints": [endpoint] }] })
 }
 
 /// By default Envoy refuses expressions above a program size of 100; what is allowed is decided before they get here.
@@ -133,26 +147,46 @@ fn overload(max_connections: u32) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{Admin, Bootstrap, Source, render};
+    use super::{Admin, Bootstrap, Mutual, Node, Probes, Source, render};
 
-    fn proxy(admin: Admin) -> Bootstrap {
+    fn local() -> Bootstrap {
         Bootstrap {
-            id: "greeter-0".to_owned(),
-            gateway: "default/greeter".to_owned(),
+            node: Some(Node { id: "greeter-0".to_owned(), gateway: "default/greeter".to_owned() }),
             source: Source::Cleartext(([127, 0, 0, 1], 18000).into()),
-            admin,
+            admin: Admin::Loopback(0),
+            probes: None,
+            max_connections: 10_000,
+        }
+    }
+
+    fn in_a_pod() -> Bootstrap {
+        let mutual = Mutual {
+            host: "sluice-xds.sluice-system.svc".to_owned(),
+            port: 18000,
+            secrets: "/etc/sluice/bootstrap".into(),
+        };
+        Bootstrap {
+            node: None,
+            source: Source::Mutual(mutual),
+            admin: Admin::Socket("/run/sluice/admin.sock".into()),
+            probes: Some(Probes { readiness: 19001, metrics: 19002 }),
             max_connections: 10_000,
         }
     }
 
     #[test]
     fn the_whole_bootstrap_is_as_written_down() {
-        insta::assert_yaml_snapshot!(render(&proxy(Admin::Loopback(0))));
+        insta::assert_yaml_snapshot!(render(&local()));
     }
 
     #[test]
-    fn the_admin_interface_can_be_a_socket() {
-        let value = render(&proxy(Admin::Socket("/run/sluice/admin.sock".into())));
-        assert_eq!(value["admin"]["address"]["pipe"]["path"], "/run/sluice/admin.sock");
+    fn the_whole_bootstrap_of_a_pod_is_as_written_down() {
+        insta::assert_yaml_snapshot!(render(&in_a_pod()));
+    }
+
+    #[test]
+    fn the_files_that_tell_where_keys_are_hold_none() {
+        let Source::Mutual(mutual) = in_a_pod().source else { panic!() };
+        insta::assert_yaml_snapshot!(mutual.files("/etc/sluice/identity".as_ref()));
     }
 }

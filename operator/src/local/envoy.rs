@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail};
 use chrono::Utc;
 use http::Method;
 use sluice_core::key::NsName;
-use sluice_envoy::bootstrap::{self, Admin, Bootstrap, Source};
+use sluice_envoy::bootstrap::{self, Admin, Bootstrap, Node, Source};
 use std::{
     env,
     net::SocketAddr,
@@ -108,10 +108,10 @@ async fn run(launch: &Launch, gateway: &NsName, stop: &CancellationToken) -> any
     let files = Files::new(&launch.state, gateway);
     files.end_leftover().await;
     let bootstrap = Bootstrap {
-        id: format!("local-{}", Utc::now().timestamp_millis()),
-        gateway: gateway.to_string(),
+        node: Some(Node { id: format!("local-{}", Utc::now().timestamp_millis()), gateway: gateway.to_string() }),
         source: Source::Cleartext(launch.source),
         admin: Admin::Loopback(0),
+        probes: None,
         max_connections: MAX_CONNECTIONS,
     };
     launch.state.save(&files.bootstrap_name, &bootstrap::render(&bootstrap)).context("writing the bootstrap")?;

@@ -22,7 +22,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
-use sluice_envoy::bootstrap::{Admin, Bootstrap, Source, render};
+use sluice_envoy::bootstrap::{Admin, Bootstrap, Node, Source, render};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 
@@ -148,10 +148,10 @@ pub fn validate(edit: impl FnOnce(&mut Value)) -> Result<()> {
 
 fn bootstrap(source: SocketAddr, home: &Path) -> Value {
     render(&Bootstrap {
-        id: "proxy".to_owned(),
-        gateway: "default/gateway".to_owned(),
+        node: Some(Node { id: "proxy".to_owned(), gateway: "default/gateway".to_owned() }),
         source: Source::Cleartext(source),
         admin: Admin::Socket(home.join("admin.sock")),
+        probes: None,
         max_connections: 1000,
     })
 }

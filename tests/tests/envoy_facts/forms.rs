@@ -1,6 +1,6 @@
 //! Every form that the encoder writes, as Envoy judges it.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use sluice_core::{
@@ -11,7 +11,7 @@ use sluice_core::{
     world::backend::EndpointState,
 };
 use sluice_envoy::{
-    bootstrap::{Admin, Bootstrap, Source, render},
+    bootstrap::{Admin, Bootstrap, Mutual, Node, Probes, Source, render},
     encode,
     json::view,
 };
@@ -113,10 +113,23 @@ fn self_contained() -> Value {
 
 #[test]
 fn the_bootstrap_is_valid_in_all_its_forms() {
-    for admin in [Admin::Loopback(0), Admin::Socket("/tmp/sluice-facts.sock".into())] {
-        let source = Source::Cleartext(([127, 0, 0, 1], 1).into());
-        let (id, gateway) = ("proxy".to_owned(), "default/gateway".to_owned());
-        let whole = render(&Bootstrap { id, gateway, source, admin, max_connections: 50_000 });
+    let home = tempfile::tempdir().unwrap();
+    let mutual = Mutual { host: "sluice-xds.sluice-system.svc".into(), port: 18000, secrets: home.path().into() };
+    let own = Certificate::new(&["proxy"]).unwrap();
+    for (name, text) in [("tls.crt", &own.pem), ("tls.key", &own.key), ("ca.crt", &own.pem)] {
+        fs::write(home.path().join(name), text).unwrap();
+    }
+    for (name, text) in mutual.files(home.path()) {
+        fs::write(home.path().join(name), text.to_string()).unwrap();
+    }
+    let socket = Admin::Socket(home.path().join("admin.sock"));
+    let probes = Some(Probes { readiness: 19001, metrics: 19002 });
+    for (source, admin, probes) in [
+        (Source::Cleartext(([127, 0, 0, 1], 1).into()), Admin::Loopback(0), None),
+        (Source::Mutual(mutual), socket, probes),
+    ] {
+        let node = Some(Node { id: "proxy".to_owned(), gateway: "default/gateway".to_owned() });
+        let whole = render(&Bootstrap { node, source, admin, probes, max_connections: 50_000 });
         sluice_tests::envoy::validate(|bootstrap| *bootstrap = whole).unwrap();
     }
 }

@@ -18,7 +18,7 @@ use sluice_core::{
 };
 use sluice_engine::{Engine, Input, Settings};
 use sluice_envoy::{
-    bootstrap::{Admin, Bootstrap, Source, render},
+    bootstrap::{Admin, Bootstrap, Node, Source, render},
     json::view,
 };
 use sluice_tests::{
@@ -124,10 +124,10 @@ fn hosts(expressions: &[String]) -> BTreeMap<String, Value> {
 /// Envoy's words, if it refuses a configuration with these hosts.
 fn refused(hosts: &[&Value], scratch: &Path) -> Option<String> {
     let bootstrap = Bootstrap {
-        id: "test".into(),
-        gateway: "default/gateway".into(),
+        node: Some(Node { id: "test".into(), gateway: "default/gateway".into() }),
         source: Source::Cleartext(([127, 0, 0, 1], 1).into()),
         admin: Admin::Loopback(0),
+        probes: None,
         max_connections: 10,
     };
     let mut config = render(&bootstrap);

@@ -8,6 +8,7 @@
 //! Knows nothing of statuses. Source: GEP-713 (policy attachment).
 
 use crate::{
+    duration::parse as parse_duration,
     ir,
     key::{Kind, NsName, Ref, Text},
     world::{Own, Reader, meta::seniority, route::Route},
@@ -163,34 +164,6 @@ const fn status_name(status: RetryOn) -> &'static str {
 /// An absent duration and one of 0 do not limit.
 fn duration(text: Option<&str>, field: &'static str) -> Result<Option<Duration>, Invalid> {
     let Some(text) = text else { return Ok(None) };
-    let parsed = parse(text).ok_or(Invalid { field, expected: "a duration such as 2s, 1m30s or 500ms" })?;
+    let parsed = parse_duration(text).ok_or(Invalid { field, expected: "a duration such as 2s, 1m30s or 500ms" })?;
     Ok(Some(parsed).filter(|duration| !duration.is_zero()))
-}
-
-/// Source: GEP-2257, `^([0-9]{1,5}(h|m|s|ms)){1,4}$`.
-fn parse(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    for _ in 0..4 {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).filter(|digits| (1..=5).contains(digits))?;
-        let (number, tail) = rest.split_at_checked(digits)?;
-        let unit = tail.find(|letter: char| letter.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at_checked(unit)?;
-        total += Duration::from_millis(number.parse::<u64>().ok()? * milliseconds(unit)?);
-        rest = tail;
-        if rest.is_empty() {
-            return Some(total);
-        }
-    }
-    None
-}
-
-fn milliseconds(unit: &str) -> Option<u64> {
-    match unit {
-        "h" => Some(3_600_000),
-        "m" => Some(60_000),
-        "s" => Some(1_000),
-        "ms" => Some(1),
-        _ => None,
-    }
 }
