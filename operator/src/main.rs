@@ -5,8 +5,10 @@
 //! **Invariant:** everything with effects is in this crate, and nothing here decides what routes mean.
 
 mod cli;
+mod client;
 #[allow(dead_code, reason = "the command that uses it follows")]
 mod cluster;
+mod drain;
 mod local;
 mod runtime;
 mod serve;

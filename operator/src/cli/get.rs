@@ -2,9 +2,9 @@
 
 mod columns;
 
-use crate::local::{
+use crate::{
     client,
-    summary::{table, text},
+    local::summary::{table, text},
 };
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
@@ -125,7 +125,7 @@ fn path(object: &Value) -> String {
 /// The document behind `/status`.
 pub(super) fn fetch(admin: SocketAddr) -> anyhow::Result<Value> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let text = runtime.block_on(client::request(Method::GET, admin, "/status")).with_context(|| {
+    let text = runtime.block_on(client::request(Method::GET, &admin.into(), "/status")).with_context(|| {
         format!("no `sluice local` answers at {admin}: start one, or name its address by --admin (it prints it)")
     })?;
     serde_json::from_str(&text).with_context(|| format!("{admin} is not `sluice local`"))

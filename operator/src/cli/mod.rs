@@ -12,6 +12,7 @@ mod import;
 mod lint;
 mod local;
 mod offline;
+mod proxy;
 mod status;
 mod translate;
 
@@ -44,6 +45,9 @@ enum Command {
     Get(get::Args),
     /// Say how a running `sluice local` is doing
     Status(status::Args),
+    /// What a proxy's pod does to its Envoy
+    #[command(hide = true)]
+    Proxy(proxy::Args),
     /// Print the CustomResourceDefinitions of Sluice
     Crds(crds::Args),
 }
@@ -57,6 +61,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Lint(args) => lint::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Proxy(args) => proxy::run(args),
         Command::Crds(args) => crds::run(&args),
     };
     outcome.unwrap_or_else(|error| {

@@ -8,10 +8,13 @@
 //! It must not know what the proxy serves.
 
 use super::{
-    client,
     operate::{SharedSnapshots, latest},
     refusals::Refused,
     state::Directory,
+};
+use crate::{
+    client::{self, Place},
+    drain::{Patience, drain},
 };
 use anyhow::{Context as _, bail};
 use chrono::Utc;
@@ -38,8 +41,6 @@ const BACKOFF: Duration = Duration::from_millis(200);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 /// A child that ran for so long was all right.
 const HEALTHY: Duration = Duration::from_secs(30);
-/// How often a draining child is asked whether calls are still under way.
-const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// How long a child that was told to quit may take.
 const QUIT: Duration = Duration::from_secs(2);
 /// Envoy's own 10 s are long for somebody who waits to be told why a call failed.
@@ -166,18 +167,19 @@ impl Files {
         command
     }
 
-    fn admin_address(&self) -> Option<SocketAddr> {
-        std::fs::read_to_string(&self.admin).ok()?.trim().parse().ok()
+    fn admin(&self) -> Option<Place> {
+        let address: SocketAddr = std::fs::read_to_string(&self.admin).ok()?.trim().parse().ok()?;
+        Some(address.into())
     }
 
     /// Ends a child of an earlier process that did not end properly.
     async fn end_leftover(&self) {
-        let Some(address) = self.admin_address() else { return };
-        let info = client::request(Method::GET, address, "/server_info").await.unwrap_or_default();
+        let Some(admin) = self.admin() else { return };
+        let info = client::request(Method::GET, &admin, "/server_info").await.unwrap_or_default();
         if info.contains(&*self.bootstrap.to_string_lossy()) {
-            tracing::warn!(%address, "ending an Envoy that an earlier process left behind");
+            tracing::warn!(%admin, "ending an Envoy that an earlier process left behind");
             // It may end before it answers.
-            let _ = client::request(Method::POST, address, "/quitquitquit").await;
+            let _ = client::request(Method::POST, &admin, "/quitquitquit").await;
         }
         // It is not there if the child never got so far.
         let _ = std::fs::remove_file(&self.admin);
@@ -228,29 +230,15 @@ fn follow(
 }
 
 /// New connections go elsewhere, calls under way may end, then the process does.
-async fn end(child: &mut Child, files: &Files, drain: Duration) {
-    if let Some(address) = files.admin_address() {
-        // A child that does not answer is killed below.
-        let _ = client::request(Method::POST, address, "/healthcheck/fail").await;
-        let _ = client::request(Method::POST, address, "/drain_listeners?graceful&skip_exit").await;
-        let _ = timeout(drain, idle(address)).await;
-        let _ = client::request(Method::POST, address, "/quitquitquit").await;
+async fn end(child: &mut Child, files: &Files, patience: Duration) {
+    if let Some(admin) = files.admin() {
+        // Nobody balances over this proxy, and whoever is idle may be cut off. A child that does not answer is killed below.
+        let patience = Patience { delay: Duration::ZERO, idle: Duration::ZERO, calls: patience };
+        let _ = drain(&admin, patience).await;
+        let _ = client::request(Method::POST, &admin, "/quitquitquit").await;
     }
     if timeout(QUIT, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
     let _ = std::fs::remove_file(&files.admin);
-}
-
-/// Returns once no call is under way, or the child no longer answers.
-async fn idle(address: SocketAddr) {
-    let path = "/stats?filter=%5Ehttp%5C..*downstream_rq_active%24";
-    while let Ok(stats) = client::request(Method::GET, address, path).await {
-        let counts =
-            stats.lines().filter(|line| !line.starts_with("http.admin.")).filter_map(|line| line.rsplit(' ').next());
-        if counts.filter_map(|count| count.parse::<u64>().ok()).sum::<u64>() == 0 {
-            return;
-        }
-        sleep(DRAIN_POLL).await;
-    }
 }

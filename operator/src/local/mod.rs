@@ -8,7 +8,6 @@
 
 pub(crate) mod admission;
 mod board;
-pub(crate) mod client;
 pub(crate) mod endpoints;
 mod envoy;
 pub(crate) mod files;

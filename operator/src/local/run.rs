@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     runtime::{self, QUEUE, Runtime, metrics::Metrics},
-    serve::{Ads, Directory, Report, admin},
+    serve::{Ads, Directory, Open, Report, admin},
 };
 use anyhow::Context as _;
 use chrono::Utc;
@@ -204,7 +204,7 @@ impl Shell {
         let (reports, heard) = mpsc::channel(QUEUE);
         let mut servers = JoinSet::new();
         let ended = end.clone().cancelled_owned();
-        let ads = Ads::new(self.directory.clone(), reports)
+        let ads = Ads::new(Open, self.directory.clone(), reports)
             .router()
             .serve_with_incoming_shutdown(TcpListenerStream::new(ads), ended);
         servers.spawn(async move {
