@@ -7,6 +7,10 @@
 //!
 //! It must not know what objects mean.
 
+#[allow(unused_imports, reason = "the command that uses it follows")]
+mod identity;
 mod kinds;
 mod latest;
 pub(crate) mod leadership;
+#[allow(unused_imports, reason = "the command that uses it follows")]
+mod proxies;

@@ -2,6 +2,7 @@
 
 use super::{
     directory::{Directory, Feed},
+    gate::{Gate, Pass},
     wire::{self, Identity},
 };
 use envoy_types::pb::envoy::service::discovery::v3::{
@@ -19,7 +20,7 @@ use std::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming};
@@ -31,6 +32,9 @@ const RECEIVE_LIMIT: usize = 128 << 20;
 const SEND_LIMIT: usize = 256 << 20;
 /// Responses that the transport has not taken yet. The session keeps at most a few under way; a slow reader waits here.
 const OUTBOX: usize = 4;
+/// A proxy whose stream ended is gone after this time, if it has not come back. The network has its moments, and certificates of proxies
+/// expire: neither is worth a change of every status that depends on the only proxy. It delays the news of a dead one.
+const LINGER: Duration = Duration::from_secs(3);
 /// Windows of the connection, in bytes: a first snapshot is megabytes, and loopback is fast.
 const WINDOW: u32 = 4 << 20;
 
@@ -57,8 +61,9 @@ pub(crate) enum News {
 }
 
 /// The service.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Ads {
+    gate: Arc<dyn Gate>,
     directory: Directory,
     reports: mpsc::Sender<Report>,
     session: Config,
@@ -67,9 +72,9 @@ pub(crate) struct Ads {
 }
 
 impl Ads {
-    /// A service that serves what is published in `directory` and tells `reports` what proxies say.
-    pub(crate) fn new(directory: Directory, reports: mpsc::Sender<Report>) -> Self {
-        Self { directory, reports, session: Config::default(), streams: Arc::default() }
+    /// A service that serves whom `gate` lets in what is published in `directory`, and tells `reports` what proxies say.
+    pub(crate) fn new(gate: impl Gate, directory: Directory, reports: mpsc::Sender<Report>) -> Self {
+        Self { gate: Arc::new(gate), directory, reports, session: Config::default(), streams: Arc::default() }
     }
 
     /// The router that serves it.
@@ -93,8 +98,9 @@ impl AggregatedDiscoveryService for Ads {
 
     async fn stream_aggregated_resources(
         &self,
-        _: Request<Streaming<DiscoveryRequest>>,
+        request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<tonic::Response<Self::StreamAggregatedResourcesStream>, Status> {
+        self.gate.open(request.extensions())?;
         Err(Status::unimplemented("only the delta form is served: set api_type DELTA_GRPC in the bootstrap"))
     }
 
@@ -102,9 +108,10 @@ impl AggregatedDiscoveryService for Ads {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<tonic::Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        let pass = self.gate.open(request.extensions())?;
         let (outbox, responses) = mpsc::channel(OUTBOX);
         let ads = self.clone();
-        tokio::spawn(async move { ads.serve(request.into_inner().boxed(), outbox).await });
+        tokio::spawn(async move { ads.serve(pass, request.into_inner().boxed(), outbox).await });
         Ok(tonic::Response::new(ReceiverStream::new(responses).boxed()))
     }
 }
@@ -114,15 +121,24 @@ type Outbox = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
 impl Ads {
     async fn serve(
         self,
+        mut pass: Pass,
         mut requests: impl Stream<Item = Result<DeltaDiscoveryRequest, Status>> + Unpin,
         outbox: Outbox,
     ) {
-        let Some(Ok(first)) = requests.next().await else { return };
-        let Some(identity) = Identity::of(&first) else {
-            let refusal = "node.id and node.cluster (the Gateway as namespace/name) are needed in the first request";
-            // A stream that is gone already needs no answer.
-            let _ = outbox.send(Err(Status::invalid_argument(refusal))).await;
-            return;
+        let first = tokio::select! {
+            first = requests.next() => match first {
+                Some(Ok(first)) => identify(&first, &pass).map(|identity| (identity, first)),
+                Some(Err(_)) | None => return,
+            },
+            told = &mut pass.lapse => Err(told),
+        };
+        let (identity, first) = match first {
+            Ok(first) => first,
+            Err(refusal) => {
+                // A stream that is gone already needs no answer.
+                let _ = outbox.send(Err(refusal)).await;
+                return;
+            }
         };
         let feed = self.directory.follow(&identity.gateway);
         let mut stream = ServedStream {
@@ -134,9 +150,28 @@ impl Ads {
             outbox,
         };
         stream.report(News::Connected).await;
-        stream.run(first, requests, feed).await;
+        // Also while a slow reader is waited for.
+        let told = tokio::select! { () = stream.run(first, requests, feed) => None, told = pass.lapse => Some(told) };
+        if let Some(told) = told {
+            stream.end(told);
+        }
         self.directory.leave(&identity.gateway);
+        sleep(LINGER).await;
         stream.report(News::Disconnected).await;
+    }
+}
+
+/// Who a proxy is: it says so, and holds a pass for that Gateway.
+fn identify(first: &DeltaDiscoveryRequest, pass: &Pass) -> Result<Identity, Status> {
+    let anonymous = "node.id and node.cluster (the Gateway as namespace/name) are needed in the first request";
+    let identity = Identity::of(first).ok_or_else(|| Status::invalid_argument(anonymous))?;
+    match &pass.gateway {
+        Some(gateway) if *gateway != identity.gateway => {
+            tracing::warn!(proxy = %identity.proxy, "a proxy of Gateway {gateway} asked for {}", identity.gateway);
+            let refusal = format!("the client's certificate is for Gateway {gateway}, not for {}", identity.gateway);
+            Err(Status::permission_denied(refusal))
+        }
+        _ => Ok(identity),
     }
 }
 
@@ -177,7 +212,17 @@ impl ServedStream {
         }
     }
 
+    /// Says why, without waiting for a slow reader: the end itself tells enough.
+    fn end(&self, told: Status) -> Closed {
+        tracing::info!(gateway = %self.identity.gateway, proxy = %self.identity.proxy, "stream ended: {}", told.message());
+        let _ = self.outbox.try_send(Err(told));
+        Closed
+    }
+
     async fn hear(&mut self, request: DeltaDiscoveryRequest) -> Result<(), Closed> {
+        if request.node.is_some() && Identity::of(&request).as_ref() != Some(&self.identity) {
+            return Err(self.end(Status::invalid_argument("a stream belongs to one proxy: node must not change")));
+        }
         match wire::request(request) {
             Some(request) => self.step(Input::Request(request)).await,
             // A type that is not served has no resources: there is nothing to say, now or later.

@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::gate::Open, *};
 use bytes::Bytes;
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
@@ -49,7 +49,7 @@ async fn fixture() -> Fixture {
     let (sender, reports) = mpsc::channel(16);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Ads::new(directory.clone(), sender).router();
+    let router = Ads::new(Open, directory.clone(), sender).router();
     tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
     let client = AggregatedDiscoveryServiceClient::connect(format!("http://{address}")).await.unwrap();
     Fixture { directory, reports, client }
