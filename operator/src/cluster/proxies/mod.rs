@@ -1,0 +1,15 @@
+//! The proxies of each Gateway as objects of the cluster.
+//!
+//! [`Infrastructure`](sluice_core::translate::infrastructure::Infrastructure) → `render` → objects, kept as they are wanted
+//!
+//! **Invariant:** everything that is made for a Gateway is owned by it, so that the cluster removes what we cannot.
+//! **Invariant:** what is made and what is removed is ours by label and owner; an object of the same name that is somebody else's stays.
+//!
+//! Must not know: what proxies serve.
+
+pub(crate) mod addresses;
+mod names;
+mod quantity;
+mod render;
+
+pub(crate) use render::Settings;

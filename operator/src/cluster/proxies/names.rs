@@ -1,0 +1,94 @@
+//! What the objects of a Gateway's proxies are called, and how they are known for ours.
+//!
+//! a Gateway and its class → a name, labels; an object → its Gateway
+//!
+//! Source: GEP-1762 (in-cluster Gateway deployments).
+
+use serde_json::Value;
+use sluice_core::{
+    key::{NsName, Text},
+    translate::infrastructure::Infrastructure,
+};
+use std::collections::BTreeMap;
+use twox_hash::XxHash64;
+
+/// The longest name of a Service, and the longest value of a label.
+const LONGEST: usize = 63;
+
+const GATEWAY: &str = "gateway.networking.k8s.io/gateway-name";
+const CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
+const COMPONENT: &str = "app.kubernetes.io/component";
+
+/// Selects the objects of all proxies.
+pub(super) const SELECTOR: &str = "app.kubernetes.io/managed-by=sluice,app.kubernetes.io/component=proxy";
+
+/// `<gateway>-<class>`, as far as a Service may be called so.
+pub(super) fn object(gateway: &NsName, class: &str) -> String {
+    bounded(&format!("{}-{class}", gateway.name))
+}
+
+/// Names of Gateways and classes may be longer than Services' are, hold dots, and begin with a digit. What is changed gets a hash of
+/// the whole, so that no two of them meet.
+fn bounded(name: &str) -> String {
+    let is_label =
+        name.len() <= LONGEST && !name.contains('.') && name.starts_with(|first: char| first.is_ascii_lowercase());
+    if is_label {
+        return name.to_owned();
+    }
+    let letters: String = format!("g-{name}").replace('.', "-").chars().take(LONGEST - 17).collect();
+    format!("{}-{:016x}", letters.trim_end_matches('-'), XxHash64::oneshot(0, name.as_bytes()))
+}
+
+/// What tells the pods of one Gateway from all others. Never changes: a Deployment's selector cannot.
+pub(super) fn selector(of: &Infrastructure) -> BTreeMap<String, String> {
+    let label = |name: &str| if name.len() <= LONGEST { name.to_owned() } else { bounded(name) };
+    [(GATEWAY, label(&of.gateway.name)), (CLASS, label(&of.class)), (COMPONENT, "proxy".to_owned())]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+}
+
+/// Labels of everything that is made for a Gateway: those of its `spec.infrastructure`, and ours before them.
+pub(super) fn labels(of: &Infrastructure) -> BTreeMap<String, String> {
+    let mut labels: BTreeMap<_, _> = text(&of.labels).collect();
+    labels.extend(selector(of));
+    labels.insert(sluice_api::MANAGED_BY_LABEL.to_owned(), sluice_api::MANAGED_BY.to_owned());
+    labels
+}
+
+/// `spec.infrastructure.annotations`.
+pub(super) fn annotations(of: &Infrastructure) -> BTreeMap<String, String> {
+    text(&of.annotations).collect()
+}
+
+fn text(map: &BTreeMap<Text, Text>) -> impl Iterator<Item = (String, String)> {
+    map.iter().map(|(name, value)| (name.to_string(), value.to_string()))
+}
+
+/// The Gateway of an object of ours, by its owner: the label may be a shortened name.
+pub(super) fn gateway(metadata: &Value) -> Option<NsName> {
+    let label = |name: &str| metadata.get("labels")?.get(name)?.as_str();
+    if label(COMPONENT) != Some("proxy") || label(sluice_api::MANAGED_BY_LABEL) != Some(sluice_api::MANAGED_BY) {
+        return None;
+    }
+    let owners = metadata.get("ownerReferences")?.as_array()?;
+    let owner = owners.iter().find(|owner| owner.get("kind").and_then(Value::as_str) == Some("Gateway"))?;
+    Some(NsName::new(metadata.get("namespace")?.as_str()?, owner.get("name")?.as_str()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_as_it_is_where_a_service_may_have_it_and_is_told_apart_where_it_may_not() {
+        let name = |gateway: &str| object(&NsName::new("a", gateway), "sluice");
+        assert_eq!(name("edge"), "edge-sluice");
+        let odd = ["edge.one", "edge-one.two", "1edge", &"x".repeat(80), &format!("{}y", "x".repeat(79))];
+        let names = odd.map(name);
+        for name in &names {
+            assert!(name.len() <= LONGEST && name.starts_with(|first: char| first.is_ascii_lowercase()), "{name}");
+            assert!(name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-'));
+        }
+        assert_eq!(std::collections::BTreeSet::from(names).len(), odd.len());
+    }
+}
