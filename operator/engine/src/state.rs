@@ -45,6 +45,11 @@ pub struct State {
 }
 
 impl State {
+    /// Whether this process writes.
+    pub fn leads(&self) -> bool {
+        self.leads
+    }
+
     /// How far a route has come on its way to the proxies of an attachment's Gateway, refusals included. `place` is the host that takes
     /// what a binding brings, if any does: what proxies acknowledge of a route without hosts is nothing.
     pub(crate) fn delivery(

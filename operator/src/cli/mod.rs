@@ -6,6 +6,7 @@
 //!
 //! Must not know: how anything is done; commands call, and print what comes back.
 
+mod cleanup;
 mod crds;
 mod get;
 mod import;
@@ -48,6 +49,8 @@ enum Command {
     /// What a proxy's pod does to its Envoy
     #[command(hide = true)]
     Proxy(proxy::Args),
+    /// Take Sluice's finalizers off everything, before it is uninstalled
+    Cleanup(cleanup::Args),
     /// Print the CustomResourceDefinitions of Sluice
     Crds(crds::Args),
 }
@@ -62,6 +65,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Get(args) => get::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Proxy(args) => proxy::run(args),
+        Command::Cleanup(args) => cleanup::run(args),
         Command::Crds(args) => crds::run(&args),
     };
     outcome.unwrap_or_else(|error| {

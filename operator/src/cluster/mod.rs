@@ -7,10 +7,23 @@
 //!
 //! It must not know what objects mean.
 
+mod apply;
+mod carry;
+pub(crate) mod cleanup;
+mod drift;
+mod events;
+mod fail;
+mod front;
+mod holds;
 #[allow(unused_imports, reason = "the command that uses it follows")]
 mod identity;
 mod kinds;
 mod latest;
 pub(crate) mod leadership;
+pub(crate) mod lease;
+mod memory;
 #[allow(unused_imports, reason = "the command that uses it follows")]
 mod proxies;
+mod status;
+mod write;
+mod writer;

@@ -1,0 +1,140 @@
+//! What the operator does with effects: it publishes snapshots, and puts everything else into queues.
+//!
+//! [`Effects`] → [`Directory`], [`Queues`]
+//!
+//! **Invariant:** carrying out waits for nothing: the engine's task never depends on the API server.
+//! **Invariant:** what waits in queues when the lead is lost is forgotten: the next leader is told everything anew.
+//!
+//! Must not know: how anything is written.
+
+use super::{
+    apply::Work,
+    events::{Events, Note},
+    latest::Latest,
+    leadership::Leadership,
+};
+use crate::{
+    runtime::{Carry, certificates},
+    serve::Directory,
+};
+use sluice_core::{
+    author::Issue,
+    key::{Kind, NsName, Ref},
+    translate::infrastructure::Infrastructure,
+    world::secret::Secret,
+};
+use sluice_engine::{Effects, Engine, Event, Hold, Input, Memory, StatusUpdate};
+use std::sync::Arc;
+
+/// What waits to be written; clones are the same queues.
+#[derive(Clone, Default)]
+pub(super) struct Queues {
+    pub(super) objects: Latest<Ref, Work>,
+    pub(super) statuses: Latest<Ref, StatusUpdate>,
+    pub(super) holds: Latest<Ref, Hold>,
+    pub(super) infrastructure: Latest<NsName, Option<Arc<Infrastructure>>>,
+    pub(super) memory: Latest<(), Vec<Memory>>,
+    pub(super) events: Events,
+}
+
+impl Queues {
+    fn clear(&self) {
+        self.objects.clear();
+        self.statuses.clear();
+        self.holds.clear();
+        self.infrastructure.clear();
+        self.memory.clear();
+        self.events.clear();
+    }
+}
+
+/// Carries effects out in a cluster.
+pub(super) struct Operator {
+    pub(super) directory: Directory,
+    pub(super) leadership: Leadership,
+    pub(super) queues: Queues,
+    /// Whether the engine took itself for the leader after the step before.
+    led: bool,
+    /// Rules that proxies refused, as they are kept.
+    refused: Vec<Memory>,
+}
+
+impl Operator {
+    /// Before the first step.
+    pub(super) fn new(directory: Directory, leadership: Leadership, queues: Queues) -> Self {
+        Self { directory, leadership, queues, led: false, refused: Vec::new() }
+    }
+}
+
+impl Carry for Operator {
+    fn carry(&mut self, effects: Effects, engine: &Engine) -> Vec<Input> {
+        for (gateway, snapshot) in &effects.snapshots {
+            self.directory.publish(gateway, snapshot.clone());
+        }
+        self.follow(engine);
+        if self.led {
+            self.keep_refused(engine);
+            effects.issues.iter().for_each(|issue| self.issue(issue, engine));
+            effects.events.into_iter().filter_map(note).for_each(|note| self.queues.events.note(note));
+        }
+        effects.applies.into_iter().for_each(|apply| self.queues.objects.put(apply.reference().clone(), apply.into()));
+        effects.statuses.into_iter().for_each(|update| self.queues.statuses.put(update.target.clone(), update));
+        effects.holds.into_iter().for_each(|(object, hold)| self.queues.holds.put(object, hold));
+        effects.infrastructure.into_iter().for_each(|(gateway, it)| self.queues.infrastructure.put(gateway, it));
+        Vec::new()
+    }
+}
+
+impl Operator {
+    /// The engine has heard of a change of the lead: from now on its effects are carried out, or no longer.
+    fn follow(&mut self, engine: &Engine) {
+        let leads = engine.state().leads();
+        match (self.led, leads) {
+            (false, true) => self.leadership.confirm(),
+            (true, false) => self.queues.clear(),
+            _ => {}
+        }
+        self.led = leads;
+    }
+
+    /// Costs O(refused rules) a step: none, as a rule.
+    fn keep_refused(&mut self, engine: &Engine) {
+        let refused = engine.state().quarantine.memory();
+        if refused != self.refused {
+            self.refused.clone_from(&refused);
+            self.queues.memory.put((), refused);
+        }
+    }
+
+    /// Makes a certificate. What cannot be made is said, and asked for again only once its Secret or what is wished of it moves:
+    /// the same CA with the same names would fail the same way.
+    fn issue(&self, issue: &Issue, engine: &Engine) {
+        let world = &engine.state().world;
+        match certificates::made(issue, world) {
+            Ok((value, object)) => {
+                let seen = world.all::<Secret>().get(&issue.secret).cloned();
+                self.queues.objects.put(object.reference(), Work::Issued(value, seen));
+            }
+            Err(error) => tracing::error!("Secret {}: {error:#}", issue.secret),
+        }
+    }
+}
+
+fn note(event: Event) -> Option<Note> {
+    match event {
+        Event::Refused { gateway, id, message } => {
+            let gateway = Ref::new(Kind::Gateway, gateway);
+            Some(Note::warning(gateway, "ConfigurationRefused", format!("The proxies refused {id}: {message}")))
+        }
+        Event::Quarantined { route, rule, message } => {
+            Some(Note::warning(route, "RuleWithheld", format!("{rule} is withheld from the proxies: {message}")))
+        }
+        Event::Recovered { route, rule } => {
+            Some(Note::normal(route, "RuleRecovered", format!("{rule} is served again")))
+        }
+        Event::Undecodable { object, message } => {
+            tracing::error!("{object} was generated wrongly: {message}");
+            None
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Statuses: the latest of each object is written, where it differs from what is there.
+//!
+//! [`StatusUpdate`] by object → requests to the API server; what turned → Events
+//!
+//! **Invariant:** a status is merged into what the API server has, and holds only for that: each write carries its resource version.
+//! **Invariant:** what differs in nothing but times is not written.
+//! **Invariant:** a status that the API server refuses is said once, in the log and in the metric of writes, and given up until it changes.
+//!
+//! Must not know: what a status means.
+
+mod merge;
+
+use super::{
+    events::{Events, Note},
+    kinds,
+    latest::{Latest, Next, Pace},
+    writer::{Fault, MANAGER, Verb, Writer},
+};
+use chrono::{SecondsFormat, Utc};
+use kube::{
+    api::{Patch, PatchParams},
+    core::DynamicObject,
+};
+use merge::{Word, difference, entries};
+use serde_json::{Value, json};
+use sluice_core::key::{Kind, Ref};
+use sluice_engine::StatusUpdate;
+
+/// Writes that are under way at once.
+const WORKERS: usize = 8;
+
+/// Writes statuses.
+pub(super) struct Scribe {
+    writer: Writer,
+    events: Events,
+}
+
+impl Scribe {
+    pub(super) fn new(writer: Writer, events: Events) -> Self {
+        Self { writer, events }
+    }
+
+    /// Works for ever.
+    pub(super) async fn run(&self, queue: &Latest<Ref, StatusUpdate>) {
+        queue.work(WORKERS, |object, update| self.act(object, update)).await;
+    }
+
+    async fn act(&self, object: Ref, update: StatusUpdate) -> Next<StatusUpdate> {
+        match self.write(&object, &update).await {
+            Ok(notes) => {
+                for note in notes {
+                    self.events.note(note);
+                }
+                Next::Done
+            }
+            // Gone, going or another's: nobody will ask for it again.
+            Err(Fault::Standby | Fault::Absent(_) | Fault::Leaving) => Next::Done,
+            Err(fault @ (Fault::Stale | Fault::Busy(_))) => {
+                tracing::debug!("the status of {object} is written again: {fault}");
+                Next::Again(update, Pace::Soon)
+            }
+            Err(fault @ (Fault::Owned(_) | Fault::Refused(_))) => {
+                tracing::error!("the status of {object} cannot be written: {fault}");
+                Next::Done
+            }
+        }
+    }
+
+    /// What turned, once it is written.
+    async fn write(&self, object: &Ref, update: &StatusUpdate) -> Result<Vec<Note>, Fault> {
+        let Some(live) = self.writer.get(object).await? else { return Ok(Vec::new()) };
+        let current = live.metadata.generation.unwrap_or_default();
+        // It is about an earlier life of the name.
+        if update.generation > current {
+            return Ok(Vec::new());
+        }
+        let before = live.data.get("status").cloned().unwrap_or_else(|| json!({}));
+        let now = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+        let (kind, status, generation) = (object.kind, &update.status, update.generation);
+        let after = Word { kind, status, generation, current, now: &now }.over(&before);
+        let Some(patch) = difference(&before, &after) else { return Ok(Vec::new()) };
+        self.send(object, &live, &patch).await?;
+        Ok(turns(object, &before, &after))
+    }
+
+    async fn send(&self, object: &Ref, live: &DynamicObject, status: &Value) -> Result<(), Fault> {
+        let body = json!({"metadata": {"resourceVersion": live.metadata.resource_version}, "status": status});
+        let api = kinds::api(self.writer.client.clone(), object);
+        let (params, patch) = (PatchParams::apply(MANAGER), Patch::Merge(&body));
+        let request = api.patch_status(&object.key.name, &params, &patch);
+        self.writer.send(Verb::Status, object.kind.name(), request).await.map(drop)
+    }
+}
+
+/// What people care about: services and Gateways that begin or cease to serve, and whatever else was well and is not, or the reverse.
+fn turns(object: &Ref, before: &Value, after: &Value) -> Vec<Note> {
+    let mut notes = conditions_turned(object, before, after);
+    if let Some((list, by, _)) = entries(object.kind) {
+        let of = |status: &Value| status.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
+        let before = of(before);
+        for entry in of(after) {
+            let held = before.iter().find(|held| held.get(by) == entry.get(by)).unwrap_or(&Value::Null);
+            notes.extend(conditions_turned(object, held, &entry));
+        }
+    }
+    notes
+}
+
+fn conditions_turned(object: &Ref, before: &Value, after: &Value) -> Vec<Note> {
+    let list = |value: &Value| value.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let before = list(before);
+    let held = |condition: &Value| before.iter().find(|held| held.get("type") == condition.get("type")).cloned();
+    list(after).iter().filter_map(|condition| turned(object, held(condition).as_ref(), condition)).collect()
+}
+
+fn turned(object: &Ref, held: Option<&Value>, condition: &Value) -> Option<Note> {
+    let text =
+        |condition: &Value, name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (kind, status) = (text(condition, "type"), text(condition, "status"));
+    let was = held.map(|held| text(held, "status")).unwrap_or_default();
+    let leads = matches!((object.kind, kind.as_str()), (Kind::GrpcService, "Ready") | (Kind::Gateway, "Programmed"));
+    let is_part = object.kind == Kind::GrpcService && kind != "Ready";
+    let is_bad = |status: &str| status == "False";
+    let has_turned = if leads { status != was && status != "Unknown" } else { is_bad(&status) != is_bad(&was) };
+    if is_part || !has_turned || kind == "Conflicted" {
+        return None;
+    }
+    let words = format!("{kind}={status} ({}): {}", text(condition, "reason"), text(condition, "message"));
+    Some(if is_bad(&status) {
+        Note::warning(object.clone(), "NotReady", words)
+    } else {
+        Note::normal(object.clone(), "Ready", words)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_core::key::NsName;
+
+    fn status(kind: &str, status: &str) -> Value {
+        json!({"conditions": [{"type": kind, "status": status, "reason": "R", "message": "m"}]})
+    }
+
+    #[test]
+    fn what_begins_or_ceases_to_be_well_is_told() {
+        let none = json!({});
+        let cases = [
+            (Kind::GrpcService, none.clone(), status("Ready", "True"), "Ready"),
+            (Kind::GrpcService, status("Ready", "True"), status("Ready", "True"), ""),
+            (Kind::GrpcService, status("Ready", "True"), status("Ready", "Unknown"), ""),
+            (Kind::GrpcService, status("Ready", "Unknown"), status("Ready", "False"), "NotReady"),
+            (Kind::GrpcService, none.clone(), status("Accepted", "False"), ""),
+            (Kind::Gateway, none.clone(), status("Programmed", "True"), "Ready"),
+            (Kind::GatewayClass, none.clone(), status("Accepted", "True"), ""),
+            (Kind::GatewayClass, none, status("Accepted", "False"), "NotReady"),
+            (Kind::GatewayClass, status("Accepted", "False"), status("Accepted", "True"), "Ready"),
+        ];
+        for (kind, before, after, expected) in cases {
+            let object = Ref::new(kind, NsName::new("ns", "a"));
+            let notes = turns(&object, &before, &after);
+            let told: Vec<String> = notes.iter().map(|note| format!("{note:?}")).collect();
+            match expected {
+                "" => assert_eq!(told, Vec::<String>::new(), "{before} {after}"),
+                reason => {
+                    let [only] = told.as_slice() else { panic!("{told:?}") };
+                    assert!(only.contains(&format!("reason: \"{reason}\"")) && only.contains('='), "{only}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_parent_of_a_route_turns_for_itself() {
+        let entry = |parent: &str, truth: &str| {
+            let mut entry = status("Accepted", truth);
+            entry["parentRef"] = json!({"name": parent});
+            entry
+        };
+        let object = Ref::new(Kind::GrpcRoute, NsName::new("ns", "a"));
+        let before = json!({"parents": [entry("a", "True"), entry("b", "True")]});
+        let after = json!({"parents": [entry("b", "True"), entry("a", "False")]});
+        let expected = Note::warning(object.clone(), "NotReady", "Accepted=False (R): m");
+        assert_eq!(turns(&object, &before, &after), [expected]);
+    }
+}
