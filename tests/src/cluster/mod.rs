@@ -11,10 +11,14 @@
 mod audit;
 mod callers;
 mod release;
+mod scene;
+mod signals;
 
 pub use audit::{Audit, Write};
 pub use callers::Hostname;
 pub use release::Release;
+pub use scene::{Scene, grpc_service};
+pub use signals::{Paused, Process};
 
 use std::{
     ffi::OsString,

@@ -1,0 +1,109 @@
+//! What most tests in a cluster start from: two versions of the echo application in a namespace of their own.
+//!
+//! a namespace → running pods, and GrpcServices in front of them
+//!
+//! **Invariant:** the pods take leave as pods in production have to: they serve on for a while after they were asked to end.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Cluster, Hostname, Namespace};
+
+/// Seconds for which a pod serves on after it was asked to end, so that everybody hears of it first.
+const LEAVE: u32 = 5;
+
+/// The application.
+#[derive(Debug)]
+pub struct Scene {
+    /// Where it runs.
+    pub cluster: Cluster,
+    /// Its namespace.
+    pub namespace: Namespace,
+}
+
+impl Scene {
+    /// Deploys `v1` and `v2`, each behind a Service of its name, and waits until they are there.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub fn set(cluster: &Cluster, namespace: &str) -> Result<Self> {
+        let namespace = cluster.namespace(namespace)?;
+        for version in ["v1", "v2"] {
+            cluster.apply(&namespace.name, &deployment(version).to_string())?;
+            cluster.apply(&namespace.name, &service(version).to_string())?;
+        }
+        let scene = Self { cluster: cluster.clone(), namespace };
+        for version in ["v1", "v2"] {
+            scene.rolled_out(version)?;
+        }
+        Ok(scene)
+    }
+
+    /// Waits until a version's pods are as its Deployment wants them.
+    ///
+    /// # Errors
+    /// When they are not in time.
+    pub fn rolled_out(&self, version: &str) -> Result<()> {
+        let what = format!("deployment/{version}");
+        let arguments = ["rollout", "status", "--namespace", &self.namespace.name, &what, "--timeout=120s"];
+        self.cluster.kubectl(&arguments).map(drop)
+    }
+
+    /// Applies a GrpcService on the platform's default Gateway, and returns how its callers reach it.
+    ///
+    /// # Errors
+    /// When it is not Ready in time.
+    pub fn expose(&self, name: &str, hostname: &str) -> Result<Hostname> {
+        self.apply(&grpc_service(name, hostname))?;
+        Hostname::of(&self.cluster, &self.namespace.name, name)
+    }
+
+    /// Applies an object.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub fn apply(&self, object: &Value) -> Result<()> {
+        self.cluster.apply(&self.namespace.name, &object.to_string()).map(drop)
+    }
+}
+
+/// A GrpcService with a certificate of its own, whose backends are `v1`, with all the weight, and `v2`.
+pub fn grpc_service(name: &str, hostname: &str) -> Value {
+    json!({
+        "apiVersion": "sluice.dev/v1alpha1", "kind": "GrpcService", "metadata": {"name": name},
+        "spec": {
+            "hostnames": [hostname],
+            "tls": {"type": "SelfSigned"},
+            "backends": [
+                {"name": "stable", "weight": 100, "service": {"name": "v1", "port": 9000}},
+                {"name": "canary", "weight": 0, "service": {"name": "v2", "port": 9000}},
+            ],
+        },
+    })
+}
+
+fn deployment(version: &str) -> Value {
+    let labels = json!({"app": version});
+    let source = json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}});
+    let container = json!({
+        "name": "echo", "image": "sluice.local/echo:v0.1.0", "imagePullPolicy": "IfNotPresent",
+        "ports": [{"containerPort": 9000}], "env": [source],
+        "readinessProbe": {"grpc": {"port": 9000}, "periodSeconds": 1},
+        "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE}}},
+    });
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": version},
+        "spec": {
+            "replicas": 2, "selector": {"matchLabels": labels},
+            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    })
+}
+
+fn service(version: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": version},
+        "spec": {"selector": {"app": version}, "ports": [{"name": "grpc", "port": 9000}]},
+    })
+}
