@@ -78,6 +78,8 @@ reasons! {
         GrantNotAllowed => False,
         /// The GatewayClass names a `GatewayProfile` that cannot be read, so nothing is allowed.
         ProfileInvalid => False,
+        /// The API server does not serve the kind of an object.
+        KindNotServed => False,
         /// The API server refused an object.
         ApplyFailed => False,
     }
@@ -104,6 +106,8 @@ reasons! {
         RefNotPermitted => False,
         /// The issuer refused or failed.
         IssuerFailed => False,
+        /// cert-manager is asked for and not installed.
+        KindNotServed => False,
     }
 }
 

@@ -51,16 +51,20 @@ pub enum Kind {
     ConfigMap,
     /// Core `v1`, cluster-scoped.
     Namespace,
+    /// `cert-manager.io/v1`. Written only: what becomes of it is read from its status and its Secret.
+    Certificate,
 }
 
 /// The group of the Gateway API's kinds.
 pub const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 /// The group of Sluice's own kinds.
 pub const SLUICE_GROUP: &str = "sluice.dev";
+/// The group of cert-manager's kinds.
+pub const CERT_MANAGER_GROUP: &str = "cert-manager.io";
 
 impl Kind {
     /// All kinds, in the order of declaration.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::GrpcService,
         Self::GatewayProfile,
         Self::GrpcPolicy,
@@ -79,6 +83,7 @@ impl Kind {
         Self::Secret,
         Self::ConfigMap,
         Self::Namespace,
+        Self::Certificate,
     ];
 
     /// The API group; empty for the core group.
@@ -86,6 +91,7 @@ impl Kind {
         match self {
             Self::GrpcService | Self::GatewayProfile | Self::GrpcPolicy => SLUICE_GROUP,
             Self::EndpointSlice => "discovery.k8s.io",
+            Self::Certificate => CERT_MANAGER_GROUP,
             Self::Service | Self::Secret | Self::ConfigMap | Self::Namespace => "",
             _ => GATEWAY_GROUP,
         }
@@ -122,6 +128,7 @@ impl Kind {
             Self::Secret => "Secret",
             Self::ConfigMap => "ConfigMap",
             Self::Namespace => "Namespace",
+            Self::Certificate => "Certificate",
         }
     }
 
@@ -133,6 +140,28 @@ impl Kind {
     /// Whether objects of this kind live outside of namespaces.
     pub const fn is_cluster_scoped(self) -> bool {
         matches!(self, Self::GatewayProfile | Self::GatewayClass | Self::Namespace)
+    }
+
+    /// Whether Sluice writes objects of this kind for others to read, and has no use for those that people write.
+    pub const fn is_for_others(self) -> bool {
+        matches!(self, Self::Certificate)
+    }
+
+    /// What has to be installed for an API server to serve the kind at the version that Sluice reads.
+    pub const fn origin(self) -> &'static str {
+        match self {
+            Self::ListenerSet | Self::TlsRoute | Self::TcpRoute | Self::UdpRoute => {
+                "the CRDs of Gateway API v1.5 or later"
+            }
+            Self::BackendTlsPolicy => "the CRDs of Gateway API v1.4 or later",
+            Self::GrpcRoute => "the CRDs of Gateway API v1.1 or later",
+            Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => {
+                "the CRDs of the Gateway API"
+            }
+            Self::GrpcService | Self::GatewayProfile | Self::GrpcPolicy => "the CRDs of this release of Sluice",
+            Self::Certificate => "cert-manager",
+            _ => "a complete Kubernetes API server",
+        }
     }
 
     /// Whether this is one of the Gateway API's route kinds.

@@ -4,7 +4,7 @@ use crate::quarantine::Memory;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sluice_core::{
-    author::Issue,
+    author::{Issue, WriteOutcome},
     key::{NsName, Ref, Text},
     translate::infrastructure::Infrastructure,
     world::Change,
@@ -30,24 +30,16 @@ pub enum Input {
         /// Its name.
         proxy: Text,
     },
-    /// What became of the last [`Apply`] of an object. Silence means that it was written, or that it is still under way.
+    /// What became of an [`Apply::Put`] or of an [`Issue`]. Silence means that it is still under way: whoever writes tries again, at
+    /// growing intervals, whatever it said of the last attempt, and speaks again when the answer differs.
     Wrote {
         /// The object.
         reference: Ref,
+        /// `generation` of the [`Apply::Put`], since the end of an earlier one says nothing of a later; 0 of an [`Issue`].
+        generation: i64,
         /// How it ended.
         outcome: WriteOutcome,
     },
-}
-
-/// How a write of level 1 ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WriteOutcome {
-    /// The object is as it was wanted.
-    Done,
-    /// Another owner or another field manager stands in the way; who.
-    Foreign(Text),
-    /// The API server said no, in its words; trying the same again would not help.
-    Refused(Text),
 }
 
 impl From<Change> for Input {
@@ -114,7 +106,7 @@ pub enum Hold {
 #[allow(missing_docs, reason = "fields are named after what they hold")]
 pub enum Apply {
     /// Server-side apply, without force unless the object is ours. `generation` is what an API server that saw every write of this
-    /// process would number it: for those who run without one.
+    /// process would number it: for those who run without one, and to be given back in [`Input::Wrote`].
     Put { service: NsName, reference: Ref, value: Value, generation: i64 },
     /// The object is no longer wanted.
     Remove { service: NsName, reference: Ref },

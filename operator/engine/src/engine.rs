@@ -114,7 +114,7 @@ impl Engine {
             Input::Leader(true) => self.take_lead(),
             Input::Leader(false) => self.state.leads = false,
             Input::Expect { gateway, proxy } => self.state.fleet.expect(&gateway, proxy),
-            Input::Wrote { .. } => {}
+            Input::Wrote { reference, generation, outcome } => self.wrote(reference, generation, outcome),
         }
     }
 
@@ -139,6 +139,7 @@ impl Engine {
         if let Dep::Object(object) = dep {
             if object.kind == Kind::Secret {
                 self.authors.answered(&object.key);
+                self.state.forget_outcome(object);
             }
             self.dirty.mark_all(roots(object));
         }
@@ -183,6 +184,7 @@ impl Engine {
         }
         self.statuses.forget();
         self.deploy_all();
+        self.state.outcomes = Arc::default();
         self.dirty.mark_all(self.authors.forget_written());
         let objects = with_status(&self.state.world);
         self.dirty.mark_all(objects.into_iter().map(Task::Project));

@@ -24,9 +24,10 @@ mod stage;
 mod state;
 
 pub use dirty::Stage;
-pub use effects::{Apply, Effects, Event, Hold, Input, ProxyEvent, StatusUpdate, WriteOutcome};
+pub use effects::{Apply, Effects, Event, Hold, Input, ProxyEvent, StatusUpdate};
 pub use engine::{Engine, Evaluations};
 pub use fleet::Fleet;
 pub use quarantine::{Memory, Quarantine};
 pub use scratch::{Output, scratch};
+pub use sluice_core::author::WriteOutcome;
 pub use state::{Settings, State};

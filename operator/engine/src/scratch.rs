@@ -7,7 +7,7 @@
 //! Costs O(world), and O(routes²) for conflicts between kinds: for tests and for offline commands.
 
 use crate::state::State;
-use sluice_api::{GrpcPolicySpec, GrpcServiceSpec, grpcservice::ObjectState};
+use sluice_api::{GrpcPolicySpec, GrpcServiceSpec};
 use sluice_core::{
     author::{self, Desired, Progress},
     hostname::Hostname,
@@ -195,7 +195,7 @@ impl<'s> View<'s> {
     fn desired(&self) -> BTreeMap<Ref, serde_json::Value> {
         let services = self.state.world.all::<Own<GrpcServiceSpec>>().keys();
         let authored = services.filter_map(|service| author::author(service, &self.read()));
-        let objects = authored.flat_map(|authored| authored.objects).filter(|desired| desired.foreign.is_none());
+        let objects = authored.flat_map(|authored| authored.objects).filter(Desired::is_writable);
         objects.map(|desired| (desired.reference, desired.value)).collect()
     }
 
@@ -238,10 +238,8 @@ impl<'s> View<'s> {
 
     fn service_status(&self, service: &NsName) -> Option<serde_json::Value> {
         let authored = author::author(service, &self.read())?;
-        let state = |desired: &Desired| {
-            if self.state.world.contains(&desired.reference) { ObjectState::Applied } else { ObjectState::Pending }
-        };
-        let progress = Progress { state: &state, served: self.state.served.get(service).copied() };
+        let served = self.state.served.get(service).copied();
+        let progress = Progress { outcomes: &self.state.outcomes, served };
         serde_json::to_value(author::status(service, &authored, progress, &self.read())?).ok()
     }
 

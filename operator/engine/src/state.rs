@@ -3,6 +3,7 @@
 use crate::{fleet::Fleet, quarantine::Quarantine};
 use chrono::{DateTime, TimeDelta, Utc};
 use sluice_core::{
+    author::WriteOutcome,
     key::{NsName, Ref},
     status::Delivery,
     translate::{Attachment, Binding, HostKey, Lowered},
@@ -38,6 +39,8 @@ pub struct State {
     pub quarantine: Arc<Quarantine>,
     /// The generation of each GrpcService by which callers were answered last.
     pub served: BTreeMap<NsName, i64>,
+    /// How the last write of each object that a service wants ended; absent while it is under way.
+    pub outcomes: Arc<BTreeMap<Ref, WriteOutcome>>,
     /// Whether this process writes.
     pub(crate) leads: bool,
     /// Until when statuses wait for expected proxies.
@@ -67,6 +70,13 @@ impl State {
         let refused = self.quarantine.verdict(route, lowered, self.world.now);
         let refused = refused.or_else(|| hosts.iter().find_map(|host| self.quarantine.host_verdict(host)));
         refused.unwrap_or_else(|| self.fleet.delivery(gateway, route))
+    }
+
+    /// An object is written anew, or is wanted no longer.
+    pub(crate) fn forget_outcome(&mut self, object: &Ref) {
+        if self.outcomes.contains_key(object) {
+            Arc::make_mut(&mut self.outcomes).remove(object);
+        }
     }
 
     /// Whether statuses are still held back.

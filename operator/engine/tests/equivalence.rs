@@ -10,7 +10,7 @@ use sluice_core::{
     key::{Kind, NsName, Ref},
     world::Change,
 };
-use sluice_engine::{Engine, Input, ProxyEvent, scratch};
+use sluice_engine::{Engine, Input, ProxyEvent, WriteOutcome, scratch};
 use sluice_xds::{Id, ResourceType, Version};
 use world::{
     Server, bind, class, clock, delete, engine, essence, gateway, grpc_route, http, https, meta, profile, put, rule,
@@ -51,6 +51,12 @@ enum Op {
     Issue {
         certificate: usize,
     },
+    /// Says how the latest write of an object ended, or an earlier one.
+    Write {
+        object: usize,
+        behind: i64,
+        outcome: WriteOutcome,
+    },
 }
 
 const GATEWAYS: [&str; 3] = ["one", "two", "svc-own"];
@@ -90,22 +96,34 @@ fn event(op: &Op, engine: &Engine) -> Option<ProxyEvent> {
             let forms = pick(engine, &name(*gateway), *resource).into_iter().collect();
             ProxyEvent::Stalled { gateway: name(*gateway), proxy: proxy(*p), forms }
         }
-        Op::Tell(_) | Op::Issue { .. } => return None,
+        Op::Tell(_) | Op::Issue { .. } | Op::Write { .. } => return None,
     })
 }
 
 fn inputs(op: &Op, engine: &Engine, server: &mut Server) -> Vec<Input> {
     match op {
         Op::Tell(input) => {
-            // Whoever deletes a generated object takes it from the API server, not from the engine.
+            // Whoever deletes a generated object or its kind takes it from the API server, not from the engine.
             if let Input::Change(Change::Delete(object)) = input {
                 server.desired.remove(object);
+            }
+            if let Input::Change(Change::Served(kind, false)) = input {
+                server.desired.retain(|object, _| object.kind != *kind);
             }
             vec![input.clone()]
         }
         Op::Issue { certificate } => {
             let issues = std::mem::take(&mut server.issues);
             issues.iter().map(|issue| put(Kind::Secret, tls_secret(&issue.metadata, *certificate))).collect()
+        }
+        Op::Write { object, behind, outcome } => {
+            let reference = server.written.keys().nth(object % server.written.len().max(1)).cloned();
+            let wrote = |reference: Ref| Input::Wrote {
+                generation: server.written.get(&reference).copied().unwrap_or_default() - behind,
+                reference,
+                outcome: outcome.clone(),
+            };
+            reference.map(wrote).into_iter().collect()
         }
         _ => event(op, engine).map(Input::from).into_iter().collect(),
     }
@@ -311,7 +329,21 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (proxy.clone(), 0..200_usize).prop_map(|((gateway, proxy), resource)| Op::Refuse { gateway, proxy, resource }),
         1 => (proxy, 0..200_usize).prop_map(|((gateway, proxy), resource)| Op::Stall { gateway, proxy, resource }),
         2 => (0..2_usize).prop_map(|certificate| Op::Issue { certificate }),
+        2 => (0..8_usize, 0..2_i64, outcome()).prop_map(|(object, behind, outcome)| Op::Write { object, behind, outcome }),
+        1 => (served(), any::<bool>()).prop_map(|(kind, served)| Op::Tell(Input::Change(Change::Served(kind, served)))),
     ]
+}
+
+fn outcome() -> impl Strategy<Value = WriteOutcome> {
+    prop_oneof![
+        (0..3_i64).prop_map(|stored| WriteOutcome::Done { stored }),
+        Just(WriteOutcome::Foreign("kubectl-edit".into())),
+        Just(WriteOutcome::Refused("it is forbidden".into())),
+    ]
+}
+
+fn served() -> impl Strategy<Value = Kind> {
+    prop::sample::select(&[Kind::ListenerSet, Kind::GrpcRoute, Kind::BackendTlsPolicy, Kind::GrpcPolicy][..])
 }
 
 /// A world in which most of what is drawn has an effect.

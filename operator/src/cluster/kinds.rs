@@ -52,6 +52,7 @@ const fn plural(kind: Kind) -> &'static str {
         Kind::Secret => "secrets",
         Kind::ConfigMap => "configmaps",
         Kind::Namespace => "namespaces",
+        Kind::Certificate => "certificates",
     }
 }
 

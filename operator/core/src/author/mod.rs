@@ -16,6 +16,7 @@ mod import;
 mod order;
 mod rails;
 mod route;
+mod standing;
 mod status;
 mod tls;
 
@@ -52,6 +53,32 @@ pub struct Desired {
     pub value: Value,
     /// Who made the object that is there, if it was not this service: then it is left alone.
     pub foreign: Option<Text>,
+    /// Whether the API server serves the kind.
+    pub served: bool,
+    /// Whether the object is there and says what is wanted. Not so while a write is under way, nor where others add fields of
+    /// their own: then the writer knows.
+    pub stands: bool,
+}
+
+impl Desired {
+    /// Whether it is ours to write, and can be.
+    pub fn is_writable(&self) -> bool {
+        self.foreign.is_none() && self.served
+    }
+}
+
+/// How a write of an object ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// The object has everything that was wanted.
+    Done {
+        /// `metadata.generation` of what is stored; 0 of kinds that have none.
+        stored: i64,
+    },
+    /// Another owner or another field manager stands in the way; who.
+    Foreign(Text),
+    /// The API server said no, in its words.
+    Refused(Text),
 }
 
 /// What authoring found out.
@@ -98,10 +125,10 @@ pub fn author(service: &NsName, read: &Reader) -> Option<Authored> {
     // With every hostname refused or no Gateway to attach to, a route would attach to nothing or, worse, to everything.
     let exposed = !reach.gateways.is_empty()
         && (hostnames.is_none() || hostnames.as_ref().is_some_and(|names| !names.is_empty()));
-    let policies = route::policies(&frame, &object.spec);
+    let policies = route::policies(&frame, &object.spec, read);
     if exposed {
         drafts.extend(policies.iter().cloned());
-        drafts.push(route::author(&frame, &object.spec, hostnames.as_deref(), &reach));
+        drafts.push(route::author(&frame, &object.spec, hostnames.as_deref(), &reach, read));
     }
     drafts.extend(grants::author(&frame, &object.spec, &mut refusals, read));
     refusals.extend(reach.refusals.iter().cloned());
@@ -141,7 +168,9 @@ struct Draft {
 /// An object of the generated name that another made is left alone, unless it is annotated for adoption.
 fn claim(draft: Draft, service: &Meta, read: &Reader) -> Desired {
     let foreign = existing(&draft.reference, read).and_then(|meta| owner_if_foreign(meta, service));
-    Desired { reference: draft.reference, value: draft.value, foreign }
+    let served = read.serves(draft.reference.kind);
+    let stands = standing::is_as_wanted(&draft.reference, &draft.value, read);
+    Desired { reference: draft.reference, value: draft.value, foreign, served, stands }
 }
 
 fn owner_if_foreign(existing: &Meta, service: &Meta) -> Option<Text> {
@@ -160,7 +189,7 @@ fn owner_if_foreign(existing: &Meta, service: &Meta) -> Option<Text> {
 }
 
 fn existing<'w>(reference: &Ref, read: &Reader<'w>) -> Option<&'w Meta> {
-    use crate::world::{backend, gateway, secret};
+    use crate::world::{backend, certificate, gateway, secret};
     let key = &reference.key;
     match reference.kind {
         Kind::Gateway => read.get::<gateway::Gateway>(key).map(|object| &object.metadata),
@@ -170,6 +199,7 @@ fn existing<'w>(reference: &Ref, read: &Reader<'w>) -> Option<&'w Meta> {
         Kind::ReferenceGrant => read.get::<backend::ReferenceGrant>(key).map(|object| &object.metadata),
         Kind::Secret => read.get::<secret::Secret>(key).map(|object| &object.metadata),
         Kind::ConfigMap => read.get::<secret::ConfigMap>(key).map(|object| &object.metadata),
+        Kind::Certificate => read.get::<certificate::Certificate>(key).map(|object| &object.metadata),
         _ => None,
     }
 }

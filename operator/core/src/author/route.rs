@@ -3,7 +3,7 @@
 use super::{Draft, frame::Frame, gateways::Reach};
 use crate::{
     key::{GATEWAY_GROUP, Kind, Text},
-    world::route::ParentRef,
+    world::{Reader, route::ParentRef},
 };
 use serde_json::{Map, Value, json};
 use sluice_api::{
@@ -17,14 +17,29 @@ pub(super) const REFLECTION: [&str; 2] =
 /// The name of the rule for reflection; a rule of the user that has it gets the other.
 pub(super) const REFLECTION_RULE: [&str; 2] = ["reflection", "grpc-reflection"];
 
-pub(super) fn author(frame: &Frame, spec: &GrpcServiceSpec, hostnames: Option<&[Text]>, reach: &Reach) -> Draft {
+/// Whether rules of routes have names: since v1.4 of the Gateway API, as BackendTLSPolicy has its `v1`.
+pub(super) fn has_named_rules(read: &Reader) -> bool {
+    read.serves(Kind::BackendTlsPolicy)
+}
+
+pub(super) fn author(
+    frame: &Frame,
+    spec: &GrpcServiceSpec,
+    hostnames: Option<&[Text]>,
+    reach: &Reach,
+    read: &Reader,
+) -> Draft {
     let parents: Vec<Value> = reach.gateways.iter().map(|gateway| parent_ref(frame, &gateway.parent_ref)).collect();
     let mut fields = Map::new();
     fields.insert("parentRefs".into(), parents.into());
     if let Some(hostnames) = hostnames {
         fields.insert("hostnames".into(), json!(hostnames));
     }
-    fields.insert("rules".into(), rules(frame, spec).into());
+    let mut rules = rules(frame, spec);
+    if !has_named_rules(read) {
+        rules.iter_mut().filter_map(Value::as_object_mut).for_each(|rule| drop(rule.remove("name")));
+    }
+    fields.insert("rules".into(), rules.into());
     frame.draft(Kind::GrpcRoute, frame.service.clone(), Value::Object(fields))
 }
 
@@ -139,10 +154,19 @@ fn default(fields: &mut Map<String, Value>, name: &str, value: &str) {
     fields.entry(name).or_insert_with(|| value.into());
 }
 
-/// One policy for each rule that asks for timeouts or retries.
-pub(super) fn policies(frame: &Frame, spec: &GrpcServiceSpec) -> Vec<Draft> {
-    let rules = spec.rules.iter().flatten().filter(|rule| rule.timeouts.is_some() || rule.retry.is_some());
+/// One policy for each rule that asks for timeouts or retries; none where rules cannot be named.
+pub(super) fn policies(frame: &Frame, spec: &GrpcServiceSpec, read: &Reader) -> Vec<Draft> {
+    let rules = spec.rules.iter().flatten().filter(|rule| asks(rule) && has_named_rules(read));
     rules.map(|rule| policy(frame, rule)).collect()
+}
+
+/// Whether a rule has something to say that a GRPCRoute cannot.
+pub(super) fn asks_for_policies(spec: &GrpcServiceSpec) -> bool {
+    spec.rules.iter().flatten().any(asks)
+}
+
+fn asks(rule: &RouteRule) -> bool {
+    rule.timeouts.is_some() || rule.retry.is_some()
 }
 
 fn policy(frame: &Frame, rule: &RouteRule) -> Draft {

@@ -6,12 +6,13 @@
 //! **Invariant:** every condition type is there from the first write.
 
 mod endpoints;
+mod inventory;
 mod judge;
 mod parents;
 
-use super::{Authored, Desired, tls::State};
+use super::{Authored, WriteOutcome, tls::State};
 use crate::{
-    key::NsName,
+    key::{NsName, Ref},
     status::Condition,
     world::{Own, Reader, observed::ObservedCondition},
 };
@@ -20,8 +21,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
 use sluice_api::{
     GrpcServiceSpec,
-    grpcservice::{Certificate, Endpoint, GeneratedObject, ObjectState},
+    grpcservice::{Certificate, Endpoint, GeneratedObject},
 };
+use std::collections::BTreeMap;
 
 /// `GrpcService.status`, its conditions without times.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -64,8 +66,8 @@ struct GatewayState {
 /// What only the writer of objects knows.
 #[derive(Clone, Copy)]
 pub struct Progress<'a> {
-    /// Whether a desired object is there as it is wanted. Foreign ones are not asked about.
-    pub state: &'a dyn Fn(&Desired) -> ObjectState,
+    /// How the last write of each object ended; absent while it is under way.
+    pub outcomes: &'a BTreeMap<Ref, WriteOutcome>,
     /// `servedGeneration` of the last status.
     pub served: Option<i64>,
 }
@@ -74,13 +76,13 @@ pub struct Progress<'a> {
 pub fn status(service: &NsName, authored: &Authored, progress: Progress, read: &Reader) -> Option<ServiceStatus> {
     let object = read.get::<Own<GrpcServiceSpec>>(service)?;
     let generation = object.metadata.generation;
-    let resources: Vec<GeneratedObject> = authored.objects.iter().map(|desired| inventory(desired, progress)).collect();
+    let items = inventory::list(authored, progress.outcomes, read);
     let parents = parents::read(service, authored, read);
     let conditions = judge::conditions(&judge::Facts {
         generation,
         spec: &object.spec,
         authored,
-        resources: &resources,
+        items: &items,
         parents: &parents,
         read,
         service,
@@ -92,23 +94,9 @@ pub fn status(service: &NsName, authored: &Authored, progress: Progress, read: &
         endpoints: endpoints::list(&object.spec, &authored.report, read),
         certificate: certificate(&authored.report.certificate),
         gateways: parents.into_iter().map(parents::Parent::into_state).collect(),
-        resources,
+        resources: items.iter().filter_map(inventory::Item::entry).collect(),
         conditions,
     })
-}
-
-fn inventory(desired: &Desired, progress: Progress) -> GeneratedObject {
-    let (state, message) = match &desired.foreign {
-        Some(owner) => (ObjectState::Foreign, Some(format!("owned by {owner}"))),
-        None => ((progress.state)(desired), None),
-    };
-    GeneratedObject {
-        group: desired.reference.kind.group().to_owned(),
-        kind: desired.reference.kind.name().to_owned(),
-        name: desired.reference.key.name.to_string(),
-        state,
-        message,
-    }
 }
 
 fn certificate(state: &State) -> Option<Certificate> {
@@ -118,7 +106,7 @@ fn certificate(state: &State) -> Option<Certificate> {
             (secret, Some(authority), Some(*not_after), Some(*renewal))
         }
         State::Provided { secrets, not_after, .. } => (secrets.first()?, None, *not_after, None),
-        State::CertManager { secret, not_after } => (secret, None, *not_after, None),
+        State::CertManager { secret, not_after, .. } => (secret, None, *not_after, None),
     };
     Some(Certificate {
         secret_name: secret.name.to_string(),

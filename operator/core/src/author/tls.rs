@@ -17,7 +17,7 @@ use sluice_api::{
 pub(super) struct Plan {
     /// `certificateRefs` of the listeners, every field written out; empty: no listeners of our own.
     pub(super) refs: Vec<Value>,
-    /// The ConfigMap that publishes the CA.
+    /// The ConfigMap that publishes the CA, or the Certificate for cert-manager.
     pub(super) objects: Vec<Draft>,
     pub(super) issues: Vec<Issue>,
     /// Secrets of ours that are absent or do not fit any more.
@@ -57,10 +57,12 @@ pub(crate) enum State {
     },
     /// Asked of cert-manager.
     CertManager {
-        /// Where it will be.
+        /// Where it will be; the Certificate has the same name.
         secret: NsName,
         /// When it ends, once it is there.
         not_after: Option<DateTime<Utc>>,
+        /// Whether it is for the hostnames of this generation.
+        fits: bool,
     },
 }
 
@@ -73,7 +75,7 @@ pub(super) fn plan(meta: &Meta, spec: &GrpcServiceSpec, hostnames: Option<&[Text
         Some(tls) => match tls.type_ {
             TlsType::SelfSigned => self_signed(&frame, names, read),
             TlsType::Secret => provided(&frame, tls, &holders(spec), read),
-            TlsType::CertManager => cert_manager(&frame, read),
+            TlsType::CertManager => cert_manager(&frame, tls, names, read),
         },
         None if on_default_gateway => self_signed(&frame, names, read),
         None => Plan {
@@ -182,15 +184,26 @@ fn provided(frame: &Frame, tls: &Tls, holders: &[Kind], read: &Reader) -> Plan {
     }
 }
 
-/// The Certificate object is written by the shell that knows whether its CRD is served.
-fn cert_manager(frame: &Frame, read: &Reader) -> Plan {
+/// What cert-manager does about it is its own: it is followed by the Secret and by what the Certificate's status says.
+fn cert_manager(frame: &Frame, tls: &Tls, names: &[Text], read: &Reader) -> Plan {
     let secret = frame.sibling("tls");
     let held = read.get::<Secret>(&secret).and_then(|secret| Held::read(secret));
+    let mut sans = names.to_vec();
+    sans.sort();
+    let fits = held.as_ref().is_some_and(|held| held.sans == sans);
+    let certificate = tls.issuer_ref.as_ref().filter(|_| !sans.is_empty()).map(|issuer| {
+        let issuer = json!({"group": issuer.group(), "kind": issuer.kind(), "name": issuer.name});
+        let spec = json!({
+            "secretName": secret.name, "dnsNames": sans, "issuerRef": issuer,
+            "usages": ["digital signature", "key encipherment", "server auth"],
+        });
+        frame.draft(Kind::Certificate, secret.clone(), spec)
+    });
     Plan {
         refs: vec![secret_ref(&secret)],
-        objects: Vec::new(),
+        objects: certificate.into_iter().collect(),
         issues: Vec::new(),
         unfit: Vec::new(),
-        state: State::CertManager { secret, not_after: held.map(|held| held.not_after) },
+        state: State::CertManager { secret, not_after: held.map(|held| held.not_after), fits },
     }
 }

@@ -9,6 +9,7 @@
 //! Knows nothing of what is computed from it.
 
 pub mod backend;
+pub mod certificate;
 pub mod gateway;
 mod index;
 pub mod meta;
@@ -22,7 +23,7 @@ mod store;
 pub use index::Index;
 pub use object::{DecodeError, Object, Own};
 pub use reader::{Reader, Surfaces};
-pub use store::{Exposure, Settings, Stored, Table, World};
+pub use store::{Exposure, Scope, Settings, Stored, Table, World};
 
 use crate::key::{Kind, NsName, Ref, Text};
 use chrono::{DateTime, Utc};
@@ -102,6 +103,8 @@ pub enum Dep {
     Surface(Parent),
     /// Where a Gateway's ports are bound and how it is reached.
     Binding(NsName),
+    /// Whether the API server serves a kind.
+    Served(Kind),
     /// The moment at which this instant is reached.
     Deadline(DateTime<Utc>),
 }

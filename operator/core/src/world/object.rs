@@ -3,6 +3,7 @@
 use super::{
     Change,
     backend::{BackendTlsPolicy, EndpointSlice, Namespace, ReferenceGrant, Service},
+    certificate::Certificate,
     gateway::{Gateway, GatewayClass, ListenerSet},
     meta::Meta,
     route::{GrpcWire, HttpWire, OpaqueWire, Route, Wire},
@@ -42,6 +43,7 @@ pub enum Object {
     Secret(Arc<Secret>),
     ConfigMap(Arc<ConfigMap>),
     Namespace(Arc<Namespace>),
+    Certificate(Arc<Certificate>),
 }
 
 /// Why JSON is not an object of the kind that it claims to be.
@@ -83,6 +85,7 @@ impl Object {
             Kind::Secret => Self::Secret(parse(value)?),
             Kind::ConfigMap => Self::ConfigMap(parse(value)?),
             Kind::Namespace => Self::Namespace(parse(value)?),
+            Kind::Certificate => Self::Certificate(parse(value)?),
         })
     }
 
@@ -107,6 +110,7 @@ impl Object {
             Self::Secret(_) => Kind::Secret,
             Self::ConfigMap(_) => Kind::ConfigMap,
             Self::Namespace(_) => Kind::Namespace,
+            Self::Certificate(_) => Kind::Certificate,
         }
     }
 
@@ -127,6 +131,7 @@ impl Object {
             Self::Secret(object) => &object.metadata.key,
             Self::ConfigMap(object) => &object.metadata.key,
             Self::Namespace(object) => &object.metadata.key,
+            Self::Certificate(object) => &object.metadata.key,
         }
     }
 

@@ -1,11 +1,11 @@
 //! The only way for a pure function to read the world: it records what was read.
 
 use super::{
-    Dep, Exposure, Parent, Stored, World, backend::EndpointSlice, backend::ReferenceGrant, observed::Observed,
+    Dep, Exposure, Parent, Scope, Stored, World, backend::EndpointSlice, backend::ReferenceGrant, observed::Observed,
     route::Route,
 };
 use crate::{
-    key::{NsName, Ref, Text},
+    key::{Kind, NsName, Ref, Text},
     translate::Surface,
 };
 use chrono::{DateTime, Utc};
@@ -48,6 +48,22 @@ impl<'w> Reader<'w> {
     /// The controller that we are. Fixed, hence not recorded.
     pub fn controller(&self) -> &'w Text {
         &self.world.settings.controller
+    }
+
+    /// What of the cluster is seen. Fixed, hence not recorded.
+    pub fn scope(&self) -> &'w Scope {
+        &self.world.settings.scope
+    }
+
+    /// How callers reach listeners. Fixed, hence not recorded.
+    pub fn exposure(&self) -> Exposure {
+        self.world.settings.exposure
+    }
+
+    /// Whether the API server serves a kind.
+    pub fn serves(&self, kind: Kind) -> bool {
+        self.note(Dep::Served(kind));
+        !self.world.unserved.contains(&kind)
     }
 
     /// An object of a kind with a table.

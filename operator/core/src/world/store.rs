@@ -3,6 +3,7 @@
 use super::{
     Change, Dep, Index, Object, Own,
     backend::{BackendTlsPolicy, EndpointSlice, Namespace, ReferenceGrant, Service},
+    certificate::Certificate,
     gateway::{Gateway, GatewayClass, ListenerSet},
     observed::Observed,
     route::Route,
@@ -11,7 +12,11 @@ use super::{
 use crate::key::{Kind, NsName, Ref, Text};
 use chrono::{DateTime, Utc};
 use sluice_api::{GatewayProfileSpec, GrpcPolicySpec, GrpcServiceSpec};
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 /// Objects of one kind by name.
 pub type Table<T> = BTreeMap<NsName, Arc<T>>;
@@ -31,6 +36,19 @@ pub struct Settings {
     pub controller: Text,
     /// How callers reach a listener.
     pub exposure: Exposure,
+    /// What of the cluster is seen.
+    pub scope: Scope,
+}
+
+/// What of a cluster this process may see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    #[default]
+    Cluster,
+    /// The objects in these namespaces, and nothing that lives outside of namespaces: `from: All` means these, labels of
+    /// namespaces are unknown, and statuses of classes are not ours to write.
+    Namespaces(BTreeSet<Text>),
 }
 
 /// How callers reach the port of a listener: what the endpoints of a GrpcService say.
@@ -45,7 +63,7 @@ pub enum Exposure {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { controller: sluice_api::CONTROLLER_NAME.into(), exposure: Exposure::default() }
+        Self { controller: sluice_api::CONTROLLER_NAME.into(), exposure: Exposure::default(), scope: Scope::default() }
     }
 }
 
@@ -70,6 +88,8 @@ pub struct World {
     pub(super) secrets: Table<Secret>,
     pub(super) config_maps: Table<ConfigMap>,
     pub(super) namespaces: Table<Namespace>,
+    pub(super) certificates: Table<Certificate>,
+    pub(super) unserved: BTreeSet<Kind>,
     pub(super) observed: BTreeMap<Ref, Arc<Observed>>,
     pub(super) binds: BTreeMap<(NsName, u16), SocketAddr>,
     pub(super) addresses: BTreeMap<NsName, Vec<Text>>,
@@ -105,6 +125,7 @@ stored! {
     Secret: Secret => secrets,
     ConfigMap: ConfigMap => config_maps,
     Namespace: Namespace => namespaces,
+    Certificate: Certificate => certificates,
 }
 
 impl World {
@@ -143,6 +164,7 @@ impl World {
             Kind::Secret => self.secrets.contains_key(key),
             Kind::ConfigMap => self.config_maps.contains_key(key),
             Kind::Namespace => self.namespaces.contains_key(key),
+            Kind::Certificate => self.certificates.contains_key(key),
         }
     }
 
@@ -159,7 +181,12 @@ impl World {
             }
             Change::Bind(gateway, port, address) => self.bind(gateway, port, address),
             Change::Addresses(gateway, addresses) => self.set_addresses(gateway, addresses),
-            Change::Served(..) => Vec::new(),
+            Change::Served(kind, true) => {
+                self.unserved.remove(&kind).then_some(Dep::Served(kind)).into_iter().collect()
+            }
+            Change::Served(kind, false) => {
+                self.unserved.insert(kind).then_some(Dep::Served(kind)).into_iter().collect()
+            }
         }
     }
 
@@ -179,6 +206,7 @@ impl World {
             Object::EndpointSlice(new) => self.put_slice(&new.key.clone(), Some(new)),
             Object::Secret(new) => self.put_secret(&new.metadata.key.clone(), Some(new)),
             Object::ConfigMap(new) => self.put_config_map(&new.metadata.key.clone(), Some(new)),
+            Object::Certificate(new) => self.put_certificate(&new.metadata.key.clone(), Some(new)),
         }
     }
 
@@ -201,6 +229,7 @@ impl World {
             Kind::EndpointSlice => self.put_slice(key, None),
             Kind::Secret => self.put_secret(key, None),
             Kind::ConfigMap => self.put_config_map(key, None),
+            Kind::Certificate => self.put_certificate(key, None),
         };
         touched.extend(self.observe(gone.clone(), None));
         touched
@@ -293,6 +322,12 @@ impl World {
     fn put_config_map(&mut self, key: &NsName, new: Option<Arc<ConfigMap>>) -> Vec<Dep> {
         let moved = put(&mut self.config_maps, key, new);
         self.reown(&moved, |map| map.metadata.controller.as_ref());
+        moved.touch()
+    }
+
+    fn put_certificate(&mut self, key: &NsName, new: Option<Arc<Certificate>>) -> Vec<Dep> {
+        let moved = put(&mut self.certificates, key, new);
+        self.reown(&moved, |certificate| certificate.metadata.controller.as_ref());
         moved.touch()
     }
 

@@ -9,7 +9,7 @@ use crate::{
 use serde_json::{Value, json};
 use sluice_api::{GrpcServiceSpec, grpcservice::DeletionPolicy};
 use sluice_core::{
-    author::{self, Authored, Desired, Issue},
+    author::{self, Authored, Desired, Issue, WriteOutcome},
     key::{Kind, NsName, Ref},
     world::{Change, Object, Own},
 };
@@ -30,7 +30,7 @@ pub(crate) struct Authors {
     /// The objects in `written`, by their service.
     of: BTreeMap<NsName, BTreeSet<Ref>>,
     /// Key material that was asked for and is not there yet.
-    asked: BTreeMap<NsName, u64>,
+    asked: BTreeMap<NsName, Asked>,
     /// Services some of whose objects are not there as they were written.
     incomplete: BTreeSet<NsName>,
     /// Services whose objects stay when they go.
@@ -46,6 +46,13 @@ struct Written {
     /// Everything but the metadata: what a generation counts.
     content: u64,
     generation: i64,
+}
+
+#[derive(Debug, PartialEq)]
+struct Asked {
+    service: NsName,
+    /// What makes two requests the same; their times differ with every evaluation.
+    wish: u64,
 }
 
 impl Authors {
@@ -108,6 +115,13 @@ impl Authors {
         may
     }
 
+    /// The service whose latest write of an object this is.
+    fn writer(&self, object: &Ref, generation: i64) -> Option<&NsName> {
+        let written = self.written.get(object).filter(|written| written.generation == generation);
+        let asked = self.asked.get(&object.key).filter(|_| object.kind == Kind::Secret);
+        written.map(|written| &written.service).or(asked.map(|asked| &asked.service))
+    }
+
     fn written_by(&self, service: &NsName) -> Vec<Ref> {
         self.of.get(service).into_iter().flatten().cloned().collect()
     }
@@ -128,9 +142,9 @@ impl Authors {
     }
 }
 
-/// What makes two requests for key material the same; their times differ with every evaluation.
-fn wish(issue: &Issue) -> u64 {
-    fingerprint_of(&(&issue.spec.common_name, &issue.spec.sans, format!("{:?}", issue.spec.issuer)))
+fn asked(service: &NsName, issue: &Issue) -> Asked {
+    let wish = fingerprint_of(&(&issue.spec.common_name, &issue.spec.sans, format!("{:?}", issue.spec.issuer)));
+    Asked { service: service.clone(), wish }
 }
 
 impl Engine {
@@ -164,14 +178,21 @@ impl Engine {
     fn write_all(&mut self, service: &NsName, authored: Option<&Authored>) {
         let objects = authored.map(|authored| authored.objects.as_slice()).unwrap_or_default();
         let wanted: BTreeSet<&Ref> = objects.iter().map(|desired| &desired.reference).collect();
-        for desired in objects.iter().filter(|desired| desired.foreign.is_none()) {
+        for desired in objects.iter().filter(|desired| desired.is_writable()) {
             self.write(service, desired);
+        }
+        // Objects of a kind went with it: once it is served again, they are to be written again.
+        for desired in objects.iter().filter(|desired| !desired.served) {
+            self.authors.unnote(&desired.reference);
+            self.state.forget_outcome(&desired.reference);
         }
         for stale in self.authors.written_by(service).iter().filter(|reference| !wanted.contains(reference)) {
             self.remove(service, stale);
         }
         for issue in authored.map(|authored| authored.issues.as_slice()).unwrap_or_default() {
-            if self.authors.asked.insert(issue.secret.clone(), wish(issue)) != Some(wish(issue)) {
+            let wanted = asked(service, issue);
+            if self.authors.asked.get(&issue.secret) != Some(&wanted) {
+                self.authors.asked.insert(issue.secret.clone(), wanted);
                 self.effects.issues.push(issue.clone());
             }
         }
@@ -190,6 +211,7 @@ impl Engine {
         };
         let written = Written { service: service.clone(), whole, content, generation };
         self.authors.note(&desired.reference, written);
+        self.state.forget_outcome(&desired.reference);
         let (reference, value) = (desired.reference.clone(), desired.value.clone());
         if self.settings.feedback {
             self.accept(service, &reference, value.clone(), generation);
@@ -199,9 +221,19 @@ impl Engine {
 
     fn remove(&mut self, service: &NsName, reference: &Ref) {
         self.authors.unnote(reference);
+        self.state.forget_outcome(reference);
         self.effects.applies.push(Apply::Remove { service: service.clone(), reference: reference.clone() });
         if self.settings.feedback {
             self.change(Change::Delete(reference.clone()));
+        }
+    }
+
+    /// Whoever writes says how it ended. What it says of a write that another one followed is old.
+    pub(crate) fn wrote(&mut self, reference: Ref, generation: i64, outcome: WriteOutcome) {
+        let Some(service) = self.authors.writer(&reference, generation).cloned() else { return };
+        if self.state.outcomes.get(&reference) != Some(&outcome) {
+            Arc::make_mut(&mut self.state.outcomes).insert(reference, outcome);
+            self.dirty.mark(Task::Project(Ref::new(Kind::GrpcService, service)));
         }
     }
 

@@ -4,15 +4,13 @@ use crate::{deps::Task, effects::StatusUpdate, engine::Engine, hash::fingerprint
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 use serde_json::Value;
-use sluice_api::grpcservice::ObjectState;
 use sluice_core::{
-    author::{self, Desired, Progress},
+    author::{self, Progress},
     key::{Kind, NsName, Ref},
     status::{self, route::Standing},
     translate::{Attachment, ListenerId, Lowered},
     world::{Change, Own, Parent, backend::BackendTlsPolicy, gateway::GatewayClass, observed::Observed},
 };
-use std::collections::BTreeSet;
 
 /// What was said last of each object.
 #[derive(Debug, Default)]
@@ -90,12 +88,8 @@ impl Engine {
         let authored = self.authors.get(service)?.clone();
         let generation = self.state.world.all::<Own<sluice_api::GrpcServiceSpec>>().get(service)?.metadata.generation;
         let served = self.state.served.get(service).copied();
-        let references = authored.objects.iter().map(|desired| &desired.reference);
-        let there: BTreeSet<&Ref> = references.filter(|reference| self.state.world.contains(reference)).collect();
-        let state = |desired: &Desired| {
-            if there.contains(&desired.reference) { ObjectState::Applied } else { ObjectState::Pending }
-        };
-        let progress = Progress { state: &state, served };
+        let outcomes = self.state.outcomes.clone();
+        let progress = Progress { outcomes: &outcomes, served };
         let task = Task::Project(object.clone());
         let status = self.evaluate(&task, |read| author::status(service, &authored, progress, read))?;
         if let Some(served) = status.served_generation() {

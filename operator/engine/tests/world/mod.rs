@@ -118,6 +118,8 @@ pub(crate) struct Server {
     pub(crate) desired: BTreeMap<Ref, Value>,
     pub(crate) issues: Vec<Issue>,
     pub(crate) infrastructure: BTreeMap<NsName, Arc<Infrastructure>>,
+    /// The generation of the latest write of each object.
+    pub(crate) written: BTreeMap<Ref, i64>,
 }
 
 impl Server {
@@ -129,9 +131,13 @@ impl Server {
         }
         for apply in &effects.applies {
             match apply {
-                Apply::Put { reference, value, .. } => drop(self.desired.insert(reference.clone(), value.clone())),
+                Apply::Put { reference, value, generation, .. } => {
+                    self.written.insert(reference.clone(), *generation);
+                    self.desired.insert(reference.clone(), value.clone());
+                }
                 Apply::Remove { reference, .. } | Apply::Orphan { reference, .. } => {
-                    drop(self.desired.remove(reference));
+                    self.written.remove(reference);
+                    self.desired.remove(reference);
                 }
             }
         }

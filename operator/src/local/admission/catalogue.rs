@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn every_kind_has_a_schema_whose_rules_compile() {
         let mut catalogue = Catalogue::default();
-        for kind in Kind::ALL {
+        for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_for_others()) {
             let schema = catalogue.get(kind, &kind.api_version()).unwrap();
             assert!(schema.structure.pointer("/properties/metadata/properties/name").is_some(), "{kind}");
             assert_eq!(broken_rules(&schema.rules), Vec::<String>::new(), "{kind}");

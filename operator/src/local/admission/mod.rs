@@ -49,7 +49,7 @@ pub(crate) fn subject(document: &Document) -> Subject {
         return Subject::Broken(Finding::error(document.place.clone(), "apiVersion and kind are required"));
     }
     let (group, _) = api_version.rsplit_once('/').unwrap_or_default();
-    let Some(known) = Kind::named(group, kind) else {
+    let Some(known) = Kind::named(group, kind).filter(|kind| !kind.is_for_others()) else {
         return skipped(document, group, kind);
     };
     match text("/metadata/name") {
@@ -69,7 +69,8 @@ fn key(kind: Kind, namespace: &str, name: &str) -> NsName {
 /// A kind of another group is somebody else's; an unknown kind of a group that Sluice reads is a mistake.
 fn skipped(document: &Document, group: &str, kind: &str) -> Subject {
     let place = document.at("kind");
-    if let Some(meant) = Kind::ALL.into_iter().find(|known| known.name().eq_ignore_ascii_case(kind)) {
+    let mut read = Kind::ALL.into_iter().filter(|known| !known.is_for_others());
+    if let Some(meant) = read.find(|known| known.name().eq_ignore_ascii_case(kind)) {
         let words =
             format!("there is no {kind} in group {group:?}: write apiVersion: {}, kind: {meant}", meant.api_version());
         return Subject::Broken(Finding::error(place, words));

@@ -1,15 +1,17 @@
 //! The conditions of a GrpcService.
 
-use super::parents::{Parent, find};
+use super::{
+    inventory::{Item, not_served},
+    parents::{Parent, find},
+};
 use crate::{
-    author::{Authored, order::Order, rails::Refusal, tls::State},
+    author::{Authored, order::Order, rails::Refusal, route, tls::State},
     key::{Kind, NsName, Ref},
     status::{Condition, Truth},
     world::{Reader, observed::ObservedCondition, secret::Secret},
 };
 use sluice_api::{
     GrpcServiceSpec,
-    grpcservice::{GeneratedObject, ObjectState},
     reasons::{
         AcceptedReason, CertificateReadyReason, GeneratedReason, PolicyAcceptedReason, ProgrammedReason, ReadyReason,
         Reason, ResolvedRefsReason, RulesInOrderReason, Status,
@@ -21,7 +23,7 @@ pub(super) struct Facts<'a, 'w> {
     pub(super) generation: i64,
     pub(super) spec: &'a GrpcServiceSpec,
     pub(super) authored: &'a Authored,
-    pub(super) resources: &'a [GeneratedObject],
+    pub(super) items: &'a [Item],
     pub(super) parents: &'a [Parent<'a>],
     pub(super) read: &'a Reader<'w>,
     pub(super) service: &'a NsName,
@@ -141,37 +143,10 @@ impl Facts<'_, '_> {
                 Refusal::Hostname { .. } | Refusal::EveryHostname { .. } | Refusal::NoDefaultGateway => {}
             }
         }
-        if let Some((secret, owner)) = self.authored.report.foreign.first() {
-            let message = self.foreign(&format!("Secret {}", secret.name), &format!("owned by {owner}"));
-            return (GeneratedReason::ForeignObject, message);
-        }
-        let label = |object: &GeneratedObject| format!("{} {}", object.kind, object.name);
-        if let Some(object) = self.resources.iter().find(|object| object.state == ObjectState::Foreign) {
-            let owner = object.message.as_deref().unwrap_or("owned by somebody else");
-            let message = self.foreign(&label(object), owner);
-            return (GeneratedReason::ForeignObject, message);
-        }
-        if let Some(object) = self.resources.iter().find(|object| object.state == ObjectState::Failed) {
-            return (
-                GeneratedReason::ApplyFailed,
-                format!("{}: {}", label(object), object.message.as_deref().unwrap_or_default()),
-            );
-        }
-        match self.resources.iter().find(|object| object.state == ObjectState::Pending) {
-            Some(object) => (GeneratedReason::Pending, format!("{} is being written", label(object))),
-            None => (
-                GeneratedReason::Generated,
-                format!("{} objects are as this generation wants them", self.resources.len()),
-            ),
-        }
-    }
-
-    fn foreign(&self, what: &str, owner: &str) -> String {
-        let service = &self.service.name;
-        format!(
-            "{what} exists and is {owner}: delete it, or annotate it with {}={service} to hand it over",
-            sluice_api::ADOPT_ANNOTATION
-        )
+        let words = self.items.iter().map(|item| item.word(self.service));
+        let objects = self.items.len();
+        let good = format!("{objects} objects are as this generation wants them");
+        first_bad(words, (GeneratedReason::Generated, good), GeneratedReason::Pending)
     }
 
     fn certificate(&self) -> Word<CertificateReadyReason> {
@@ -202,13 +177,37 @@ impl Facts<'_, '_> {
                 ),
                 None => self.provided(secrets, *not_after),
             },
-            State::CertManager { secret, not_after: None } => {
-                (CertificateReadyReason::Issuing, format!("cert-manager has not filled Secret {secret} yet"))
+            State::CertManager { .. } if !self.read.serves(Kind::Certificate) => {
+                (CertificateReadyReason::KindNotServed, not_served(Kind::Certificate))
             }
-            State::CertManager { secret, .. } => {
-                (CertificateReadyReason::Issued, format!("cert-manager keeps Secret {secret}"))
-            }
+            State::CertManager { secret, not_after: Some(not_after), .. } if expired(*not_after) => (
+                CertificateReadyReason::Expired,
+                format!("the certificate in Secret {secret} ended at {not_after} and cert-manager has not renewed it"),
+            ),
+            State::CertManager { secret, not_after: Some(not_after), fits: true } => (
+                CertificateReadyReason::Issued,
+                format!("cert-manager keeps Secret {secret}, which holds a certificate until {not_after}"),
+            ),
+            State::CertManager { secret, .. } => self.asked_of_cert_manager(secret),
         }
+    }
+
+    /// The Secret is not there yet, or is still for other hostnames. Source: cert-manager, `CertificateConditionType`: `Issuing` is
+    /// False once issuing failed, and goes away when it succeeds.
+    fn asked_of_cert_manager(&self, secret: &NsName) -> Word<CertificateReadyReason> {
+        let status = self.read.observed(&Ref::new(Kind::Certificate, secret.clone()));
+        let said = |kind| status.and_then(|status| find(&status.conditions, kind));
+        if let Some(failed) = said("Issuing").filter(|condition| &*condition.status == "False") {
+            let words = format!("{}: {}", failed.reason, failed.message);
+            return (
+                CertificateReadyReason::IssuerFailed,
+                format!("cert-manager could not fill Secret {secret}: {words}"),
+            );
+        }
+        let words = said("Ready").filter(|condition| !condition.message.is_empty());
+        let words = words.map(|condition| format!(": {}", condition.message)).unwrap_or_default();
+        let message = format!("cert-manager has not filled Secret {secret} for these hostnames yet{words}");
+        (CertificateReadyReason::Issuing, message)
     }
 
     /// A wildcard in a certificate stands for one label; one in the Gateway API for any number.
@@ -324,6 +323,11 @@ impl Facts<'_, '_> {
 
     fn policy(&self) -> Word<PolicyAcceptedReason> {
         let policies = &self.authored.report.policies;
+        if route::asks_for_policies(self.spec) && !route::has_named_rules(self.read) {
+            let message = "timeouts and retries are for rules by name, and rules have names from v1.4 of the Gateway API \
+                on: install its CRDs; until then they have no effect";
+            return (PolicyAcceptedReason::Unsupported, message.into());
+        }
         if policies.is_empty() {
             return (PolicyAcceptedReason::NotNeeded, "no rule asks for timeouts or retries".into());
         }
@@ -416,10 +420,16 @@ impl Facts<'_, '_> {
 
 /// The first failure, else the first that is pending, else the good word; with nobody to say a word, pending.
 fn worst<R: Reason + PartialEq>(words: impl Iterator<Item = Word<R>>, good: Word<R>, pending: R) -> Word<R> {
-    let words: Vec<Word<R>> = words.collect();
-    if words.is_empty() {
+    let mut words = words.peekable();
+    if words.peek().is_none() {
         return (pending, "no Gateway serves the route yet".into());
     }
+    first_bad(words, good, pending)
+}
+
+/// The first failure, else the first that is pending, else the good word.
+fn first_bad<R: Reason + PartialEq>(words: impl Iterator<Item = Word<R>>, good: Word<R>, pending: R) -> Word<R> {
+    let words: Vec<Word<R>> = words.collect();
     let mut bad = words.iter().filter(|(reason, _)| reason.status() != Status::True).peekable();
     let first = bad.peek().copied();
     bad.find(|(reason, _)| *reason != pending).or(first).cloned().unwrap_or(good)

@@ -1,7 +1,7 @@
 //! The generated route: rules, weights, filters, reflection, policies.
 
 use super::{authored, field, names, service, world};
-use crate::key::Kind;
+use crate::{key::Kind, world::Change};
 use serde_json::{Value, json};
 
 fn rules(changes: &Value) -> Value {
@@ -101,4 +101,14 @@ fn every_object_carries_the_owner_the_labels_and_what_the_user_adds() {
         assert_eq!((&metadata["labels"], &metadata["annotations"]), (&labels, &generated["annotations"]));
         assert_eq!(metadata["namespace"], "shop");
     }
+}
+
+#[test]
+fn where_rules_have_no_names_routes_are_written_without_and_policies_are_not() {
+    let mut world = world(&[service(&json!({"rules": [{"name": "slow", "timeouts": {"request": "2s"}}]}))]);
+    assert_eq!(names(&authored(&world)), ["Gateway echo-public", "GrpcPolicy echo-slow", "GRPCRoute echo"]);
+    world.apply(Change::Served(Kind::BackendTlsPolicy, false));
+    let authored = authored(&world);
+    assert_eq!(names(&authored), ["Gateway echo-public", "GRPCRoute echo"]);
+    assert_eq!(field(&authored, Kind::GrpcRoute, "/spec/rules/0"), json!({"backendRefs": [backend("echo", 1)]}));
 }

@@ -2,20 +2,20 @@
 
 use super::{authored, echo, object, observe, profile, put, service, world};
 use crate::{
-    author::{Desired, Progress, ServiceStatus, status},
+    author::{Progress, ServiceStatus, WriteOutcome, status},
     key::{Kind, NsName, Ref},
     world::{Change, Reader, Surfaces, World},
 };
 use serde_json::{Value, json};
-use sluice_api::grpcservice::ObjectState;
+use std::collections::BTreeMap;
 
-fn applied(_: &Desired) -> ObjectState {
-    ObjectState::Applied
+fn of(world: &World) -> ServiceStatus {
+    after(world, &BTreeMap::new())
 }
 
-fn of(world: &World, state: &dyn Fn(&Desired) -> ObjectState) -> ServiceStatus {
+fn after(world: &World, outcomes: &BTreeMap<Ref, WriteOutcome>) -> ServiceStatus {
     let authored = authored(world);
-    status(&echo(), &authored, Progress { state, served: Some(4) }, &Reader::new(world, &Surfaces::new())).unwrap()
+    status(&echo(), &authored, Progress { outcomes, served: Some(4) }, &Reader::new(world, &Surfaces::new())).unwrap()
 }
 
 fn said(status: &ServiceStatus, kind: &str) -> (String, String, String) {
@@ -26,7 +26,7 @@ fn said(status: &ServiceStatus, kind: &str) -> (String, String, String) {
 /// Asserts what one condition says.
 #[track_caller]
 fn assert_says(world: &World, kind: &str, (truth, reason, words): (&str, &str, &str)) {
-    let (status, found, message) = said(&of(world, &applied), kind);
+    let (status, found, message) = said(&of(world), kind);
     assert_eq!((status.as_str(), found.as_str()), (truth, reason), "{message}");
     assert!(message.contains(words), "{reason}: {message:?} says {words:?}");
 }
@@ -83,7 +83,7 @@ fn ready() -> World {
 
 #[test]
 fn a_service_whose_parents_all_agree_is_ready_and_serves_its_generation() {
-    let status = of(&ready(), &applied);
+    let status = of(&ready());
     assert_eq!(status.served_generation(), Some(1));
     let value = serde_json::to_value(&status).unwrap();
     let reasons: Vec<_> =
@@ -101,7 +101,7 @@ fn a_service_whose_parents_all_agree_is_ready_and_serves_its_generation() {
 
 #[test]
 fn every_condition_is_there_from_the_first_write() {
-    let status = of(&world(&[service(&json!({}))]), &|_| ObjectState::Pending);
+    let status = of(&world(&[service(&json!({}))]));
     let kinds: Vec<_> = status.conditions().iter().map(|condition| condition.kind).collect();
     let expected = [
         "Ready",
@@ -120,20 +120,30 @@ fn every_condition_is_there_from_the_first_write() {
 
 #[test]
 fn generated_says_what_stands_in_the_way_of_writing() {
-    let world = ready();
+    let route = Ref::new(Kind::GrpcRoute, echo());
+    let refused = WriteOutcome::Refused("spec.rules[0].name: field not declared in schema".into());
     let table = [
-        (ObjectState::Applied, "True", "Generated", "2 objects"),
-        (ObjectState::Pending, "Unknown", "Pending", "GRPCRoute echo is being written"),
-        (ObjectState::Failed, "False", "ApplyFailed", "GRPCRoute echo"),
+        (None, "True", "Generated", "2 objects", "Applied"),
+        (Some(WriteOutcome::Done { stored: 1 }), "True", "Generated", "2 objects", "Applied"),
+        (Some(refused), "False", "ApplyFailed", "the API server refused GRPCRoute echo: spec.rules[0].name", "Failed"),
+        (
+            Some(WriteOutcome::Foreign("kubectl-edit".into())),
+            "False",
+            "FieldConflict",
+            "GRPCRoute echo has fields that are managed by kubectl-edit: take them out there",
+            "Foreign",
+        ),
     ];
-    for (state, truth, reason, words) in table {
-        let only_route =
-            |desired: &Desired| if desired.reference.kind == Kind::GrpcRoute { state } else { ObjectState::Applied };
-        let (status, found, message) = said(&of(&world, &only_route), "Generated");
-        assert_eq!((status.as_str(), found.as_str()), (truth, reason));
+    for (outcome, truth, reason, words, state) in table {
+        let outcomes = outcome.into_iter().map(|outcome| (route.clone(), outcome)).collect();
+        let status = after(&ready(), &outcomes);
+        let (found_truth, found, message) = said(&status, "Generated");
+        assert_eq!((found_truth.as_str(), found.as_str()), (truth, reason));
         assert!(message.contains(words), "{message}");
+        let entries = serde_json::to_value(&status).unwrap()["resources"].clone();
+        assert_eq!(entries[1]["state"], state, "{entries}");
     }
-    let mut foreign = super::world(&[service(&json!({}))]);
+    let mut foreign = world(&[service(&json!({}))]);
     put(&mut foreign, &object(Kind::GrpcRoute, "echo", json!({"spec": {}})));
     assert_says(
         &foreign,
@@ -144,13 +154,55 @@ fn generated_says_what_stands_in_the_way_of_writing() {
             "GRPCRoute echo exists and is owned by nobody: delete it, or annotate it with sluice.dev/adopt=echo",
         ),
     );
-    let mut secret = super::world(&[service(&json!({}))]);
+    let mut secret = world(&[service(&json!({}))]);
     put(&mut secret, &object(Kind::Secret, "echo-tls", json!({"data": {}})));
     assert_says(
         &secret,
         "Generated",
         ("False", "ForeignObject", "Secret echo-tls exists and is owned by nobody: delete it"),
     );
+}
+
+#[test]
+fn nothing_is_said_of_a_generation_whose_objects_are_still_to_come() {
+    let mut world = ready();
+    let changed = with_secret(&json!({"backends": [{"name": "stable", "service": {"name": "other", "port": 9000}}]}));
+    put(&mut world, &service(&changed));
+    let pending = ("Unknown", "Pending", "GRPCRoute echo is being written");
+    assert_says(&world, "Generated", pending);
+    let route = Ref::new(Kind::GrpcRoute, echo());
+    let done = |stored| BTreeMap::from([(route.clone(), WriteOutcome::Done { stored })]);
+    assert_eq!(said(&after(&world, &done(2)), "Generated").1, "Pending", "written, and not yet seen");
+    assert_eq!(said(&after(&world, &done(1)), "Generated").1, "Generated", "seen, with fields of others");
+}
+
+#[test]
+fn a_secret_that_cannot_be_made_is_said_to_be() {
+    let refused = WriteOutcome::Refused("secrets is forbidden".into());
+    let outcomes = BTreeMap::from([(Ref::new(Kind::Secret, NsName::new("shop", "echo-ca")), refused)]);
+    let (truth, reason, message) = said(&after(&written(&json!({})), &outcomes), "Generated");
+    assert_eq!((truth.as_str(), reason.as_str()), ("False", "ApplyFailed"));
+    assert!(message.contains("the API server refused Secret echo-ca: secrets is forbidden"), "{message}");
+}
+
+#[test]
+fn what_needs_a_kind_that_is_not_served_says_what_to_install() {
+    let shared = json!({"gateways": [{"name": "shared", "ref": {"name": "edge"}}]});
+    let issuer = json!({"tls": {"type": "CertManager", "issuerRef": {"name": "acme"}}});
+    let slow = json!({"rules": [{"name": "slow", "timeouts": {"request": "2s"}}]});
+    let table = [
+        (Kind::ListenerSet, shared, "install the CRDs of Gateway API v1.5 or later, or give the service a Gateway"),
+        (Kind::GrpcRoute, json!({}), "install the CRDs of Gateway API v1.1 or later"),
+        (Kind::GrpcPolicy, slow, "install the CRDs of this release of Sluice, or remove timeouts and retry"),
+        (Kind::Certificate, issuer, "install cert-manager, or set tls.type to SelfSigned or Secret"),
+    ];
+    for (kind, spec, words) in table {
+        let mut world = world(&[service(&spec)]);
+        world.apply(Change::Served(kind, false));
+        assert_says(&world, "Generated", ("False", "KindNotServed", words));
+        assert_says(&world, "Ready", ("False", "KindNotServed", words));
+        assert!(authored(&world).objects.iter().all(|it| it.is_writable() == (it.reference.kind != kind)), "{kind}");
+    }
 }
 
 #[test]
@@ -204,7 +256,7 @@ fn nothing_is_said_of_a_secret_of_another_namespace_before_it_is_granted() {
     };
     let secret = of_others(Kind::Secret, json!({"data": {}}));
     let service = service(&spec);
-    let certificate = |objects: &[Value]| said(&of(&world(objects), &applied), "CertificateReady");
+    let certificate = |objects: &[Value]| said(&of(&world(objects)), "CertificateReady");
     let without = certificate(std::slice::from_ref(&service));
     assert_eq!(without.1, "RefNotPermitted");
     assert!(without.2.contains("create in namespace certs a ReferenceGrant"), "{}", without.2);
@@ -342,7 +394,7 @@ fn programmed_repeats_what_the_proxies_say_and_only_then_is_the_generation_serve
         );
         let expected = if reason == "SomethingElse" { "RefusedByGateway" } else { reason };
         assert_says(&world, "Programmed", ("False", expected, "proxies' words"));
-        assert_eq!(of(&world, &applied).served_generation(), Some(4));
+        assert_eq!(of(&world).served_generation(), Some(4));
     }
 }
 
@@ -378,6 +430,9 @@ fn policies_are_judged_by_whoever_knows_them() {
         observe(&mut world, &policy, &json!({"ancestors": [ancestor]}));
         assert_says(&world, "PolicyAccepted", (truth, reason, words));
     }
+    world.apply(Change::Served(Kind::BackendTlsPolicy, false));
+    assert_says(&world, "PolicyAccepted", ("False", "Unsupported", "rules have names from v1.4 of the Gateway API on"));
+    world.apply(Change::Served(Kind::BackendTlsPolicy, true));
     observe(&mut world, &policy, &json!({}));
     let [accepted, resolved, _] = good();
     answer(&mut world, &[accepted, resolved]);
@@ -414,7 +469,7 @@ fn rules_in_order_tells_where_reading_and_matching_differ() {
         ),
     ];
     for (name, rules, reason, words) in table {
-        let (_, found, message) = said(&of(&world(&[service(&json!({"rules": rules}))]), &applied), "RulesInOrder");
+        let (_, found, message) = said(&of(&world(&[service(&json!({"rules": rules}))])), "RulesInOrder");
         assert_eq!(found, reason, "{name}: {message}");
         assert!(reason == "InOrder" || message.contains(words), "{name}: {message}");
     }

@@ -1,15 +1,15 @@
 //! Certificates: what is asked for, when it is asked for again, and what listeners use meanwhile.
 
-use super::{authored, day, echo, field, names, object, put, service, world};
+use super::{authored, day, echo, field, names, object, observe, put, service, world};
 use crate::{
-    author::{Authored, Issue, Issuer, Progress, status},
-    key::{Kind, NsName},
+    author::{Authored, CertSpec, Issue, Issuer, Progress, status},
+    key::{Kind, NsName, Ref},
     world::{Change, Reader, Surfaces, World},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Value, json};
-use sluice_api::grpcservice::ObjectState;
+use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 /// A certificate with its key.
@@ -112,7 +112,7 @@ fn a_leaf_is_renewed_when_two_thirds_of_its_life_are_over() {
 #[test]
 fn a_replaced_ca_has_its_leaf_signed_anew() {
     let (mut world, _) = issued();
-    world.apply(Change::Delete(crate::key::Ref::new(Kind::Secret, NsName::new("shop", "echo-ca"))));
+    world.apply(Change::Delete(Ref::new(Kind::Secret, NsName::new("shop", "echo-ca"))));
     let authority = issue_authority(&mut world);
     issue_leaf(&mut world, &authority);
     assert_eq!(authored(&world).issues, []);
@@ -152,28 +152,86 @@ fn provided_secrets_are_referred_to_as_written_and_nothing_is_made() {
     assert_eq!(authored.issues, []);
 }
 
+fn by_cert_manager() -> Value {
+    service(&json!({
+        "hostnames": ["grpc.example.com", "a.example.com"], "tls": {"type": "CertManager", "issuerRef": {"name": "acme"}},
+    }))
+}
+
 #[test]
-fn cert_manager_fills_the_secret_that_the_listeners_name() {
-    let authored =
-        authored(&world(&[service(&json!({"tls": {"type": "CertManager", "issuerRef": {"name": "acme"}}}))]));
+fn cert_manager_is_asked_to_fill_the_secret_that_the_listeners_name() {
+    let authored = authored(&world(&[by_cert_manager()]));
+    assert_eq!(names(&authored), ["Certificate echo-tls", "Gateway echo-public", "GRPCRoute echo"]);
+    let expected = json!({
+        "secretName": "echo-tls", "dnsNames": ["a.example.com", "grpc.example.com"],
+        "issuerRef": {"group": "cert-manager.io", "kind": "Issuer", "name": "acme"},
+        "usages": ["digital signature", "key encipherment", "server auth"],
+    });
+    assert_eq!(field(&authored, Kind::Certificate, "/spec"), expected);
+    assert_eq!(field(&authored, Kind::Certificate, "/apiVersion"), "cert-manager.io/v1");
     assert_eq!(field(&authored, Kind::Gateway, "/spec/listeners/0/tls/certificateRefs/0/name"), "echo-tls");
     assert_eq!(authored.issues, []);
 }
 
 #[test]
+fn what_cert_manager_does_is_followed_by_its_secret_and_its_words() {
+    let mut world = world(&[by_cert_manager()]);
+    let ready = |world: &World| {
+        let condition = shown(world)["conditions"][2].clone();
+        (condition["reason"].as_str().unwrap().to_owned(), condition["message"].as_str().unwrap().to_owned())
+    };
+    let certificate = Ref::new(Kind::Certificate, NsName::new("shop", "echo-tls"));
+    let condition = |kind: &str, reason: &str, message: &str| {
+        json!({"conditions": [
+            {"type": kind, "status": "False", "reason": reason, "message": message},
+        ]})
+    };
+    assert_eq!(ready(&world).0, "Issuing");
+    observe(
+        &mut world,
+        &certificate,
+        &condition("Ready", "DoesNotExist", "Issuing certificate as Secret does not exist"),
+    );
+    let (reason, message) = ready(&world);
+    assert_eq!(reason, "Issuing");
+    assert!(message.ends_with("yet: Issuing certificate as Secret does not exist"), "{message}");
+    observe(&mut world, &certificate, &condition("Issuing", "Failed", "the order is invalid"));
+    let (reason, message) = ready(&world);
+    assert_eq!(reason, "IssuerFailed");
+    assert!(message.contains("could not fill Secret shop/echo-tls: Failed: the order is invalid"), "{message}");
+    let spec = CertSpec::leaf("a".into(), vec!["grpc.example.com".into()], echo(), day(0));
+    let metadata = json!({"namespace": "shop", "name": "echo-tls"});
+    let mut issue = Issue { secret: NsName::new("shop", "echo-tls"), spec, metadata };
+    observe(&mut world, &certificate, &json!({}));
+    put(&mut world, &secret(&issue, &make(&issue, None)));
+    assert_eq!(ready(&world).0, "Issuing", "it is still for one hostname");
+    issue.spec.sans.push("a.example.com".into());
+    put(&mut world, &secret(&issue, &make(&issue, None)));
+    assert_eq!(ready(&world).0, "Issued");
+    world.apply(Change::Clock(day(91)));
+    assert_eq!(ready(&world).0, "Expired");
+    world.apply(Change::Served(Kind::Certificate, false));
+    assert_eq!(ready(&world).0, "KindNotServed");
+}
+
+fn shown(world: &World) -> Value {
+    let progress = Progress { outcomes: &BTreeMap::new(), served: None };
+    let status = status(&echo(), &authored(world), progress, &Reader::new(world, &Surfaces::new())).unwrap();
+    serde_json::to_value(status).unwrap()
+}
+
+#[test]
 fn the_status_shows_the_certificate_and_says_when_it_ended() {
     let (mut world, _) = issued();
-    let shown = |world: &World| {
-        let progress = Progress { state: &|_| ObjectState::Applied, served: None };
-        let value = status(&echo(), &authored(world), progress, &Reader::new(world, &Surfaces::new())).unwrap();
-        let value = serde_json::to_value(value).unwrap();
+    let certificate_of = |world: &World| {
+        let value = shown(world);
         (value["certificate"].clone(), value["conditions"][2].clone())
     };
-    let (certificate, condition) = shown(&world);
+    let (certificate, condition) = certificate_of(&world);
     assert_eq!((&certificate["secretName"], &certificate["caConfigMapName"]), (&json!("echo-tls"), &json!("echo-ca")));
     assert!(certificate["renewalTime"].as_str() < certificate["notAfter"].as_str(), "{certificate}");
     assert_eq!(condition["reason"], "Issued");
     assert!(condition["message"].as_str().unwrap().contains("*.a.example.com for one label only"), "{condition}");
     world.apply(Change::Clock(day(91)));
-    assert_eq!(shown(&world).1["reason"], "Expired");
+    assert_eq!(certificate_of(&world).1["reason"], "Expired");
 }
