@@ -3,8 +3,10 @@
 #
 # The cache holds what costs minutes to make, outside of the clone and keyed by content, so that a fresh
 # clone on a used machine is quick and on a new machine still right:
-#   envoy-KEY grpcurl-KEY kube-KEY conformance-KEY machete-KEY deny-KEY   finished tools, never changed once there
-#   build/KEY-CLONE                                                     cargo's intermediate files
+#   envoy-KEY grpcurl-KEY kube-KEY helm-KEY conformance-KEY machete-KEY deny-KEY   finished tools, never changed once there
+#   image-NAME-KEY node-images-KEY   container images, likewise
+#   build/KEY-CLONE                  cargo's intermediate files
+#   cluster                          the state of hack/cluster, while it is up
 # Two clones never share one build directory: cargo tells fresh from stale by the times of files relative
 # to the workspace, and takes one clone's objects for the other's. A new clone starts from a hard-linked
 # copy of a sibling's, without the objects of the workspace itself; cargo's own fingerprints tell which of

@@ -10,6 +10,7 @@
 mod apply;
 mod carry;
 pub(crate) mod cleanup;
+pub(crate) mod crds;
 mod drift;
 mod events;
 mod fail;
