@@ -134,14 +134,24 @@ class Layout:
     def put_json(self, value, media_type):
         return self.put(json.dumps(value).encode(), media_type)
 
-    def write(self, output, index):
-        files = {"oci-layout": b'{"imageLayoutVersion": "1.0.0"}', "index.json": json.dumps(index).encode()}
-        files |= {"blobs/" + name.replace(":", "/"): content for name, content in self.blobs.items()}
+    def _files(self, manifests):
+        index = {"schemaVersion": 2, "mediaType": f"{OCI}.index.v1+json", "manifests": manifests}
+        yield "index.json", json.dumps(index).encode()
+        yield "oci-layout", b'{"imageLayoutVersion": "1.0.0"}'
+        for name in sorted(self.blobs):
+            yield "blobs/" + name.replace(":", "/"), self.blobs[name]
+
+    def write_archive(self, output, manifests):
         with tarfile.open(output, "w") as archive:
-            for name in sorted(files):
+            for name, content in self._files(manifests):
                 info = tarfile.TarInfo(name)
-                info.size = len(files[name])
-                archive.addfile(info, io.BytesIO(files[name]))
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+
+    def write_directory(self, output, manifests):
+        for name, content in self._files(manifests):
+            (output / name).parent.mkdir(parents=True, exist_ok=True)
+            (output / name).write_bytes(content)
 
 
 def image(layout, options):
@@ -183,12 +193,7 @@ def arguments():
 def main():
     options = arguments()
     layout = Layout()
-    index = {
-        "schemaVersion": 2,
-        "mediaType": f"{OCI}.index.v1+json",
-        "manifests": list(image(layout, options)),
-    }
-    layout.write(options.output, index)
+    layout.write_archive(options.output, list(image(layout, options)))
 
 
 if __name__ == "__main__":
