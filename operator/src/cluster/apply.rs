@@ -29,10 +29,7 @@ use sluice_core::{
     world::{Object, secret::Secret},
 };
 use sluice_engine::{Apply, Input, WriteOutcome};
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Writes that are under way at once.
@@ -41,8 +38,8 @@ pub(super) const WORKERS: usize = 8;
 /// What is to be done to an object.
 #[derive(Clone, Debug)]
 pub(super) enum Work {
-    /// It is to be like this.
-    Put(Value),
+    /// It is to be like this, which is this generation of what is wanted.
+    Put(Value, i64),
     /// Key material that was made for it, and the Secret that it is to replace: another one is the work of another leader.
     Issued(Value, Option<Arc<Secret>>),
     /// It is to go, if it is this service's.
@@ -51,10 +48,21 @@ pub(super) enum Work {
     Orphan(NsName),
 }
 
+impl Work {
+    /// What the engine knows the end of this work by; nobody waits for the end of a removal.
+    fn generation(&self) -> Option<i64> {
+        match self {
+            Self::Put(_, generation) => Some(*generation),
+            Self::Issued(..) => Some(0),
+            Self::Remove(_) | Self::Orphan(_) => None,
+        }
+    }
+}
+
 impl From<Apply> for Work {
     fn from(apply: Apply) -> Self {
         match apply {
-            Apply::Put { value, .. } => Self::Put(value),
+            Apply::Put { value, generation, .. } => Self::Put(value, generation),
             Apply::Remove { service, .. } => Self::Remove(service),
             Apply::Orphan { service, .. } => Self::Orphan(service),
         }
@@ -66,13 +74,11 @@ pub(super) struct Applier {
     writer: Writer,
     inputs: mpsc::Sender<Vec<Input>>,
     events: Events,
-    /// Objects of which the engine has heard that they could not be written.
-    troubled: Mutex<BTreeSet<Ref>>,
 }
 
 impl Applier {
     pub(super) fn new(writer: Writer, inputs: mpsc::Sender<Vec<Input>>, events: Events) -> Self {
-        Self { writer, inputs, events, troubled: Mutex::default() }
+        Self { writer, inputs, events }
     }
 
     /// Works for ever.
@@ -81,8 +87,9 @@ impl Applier {
     }
 
     async fn act(&self, object: Ref, work: Work) -> Next<Work> {
+        let generation = work.generation();
         let (outcome, next) = match self.write(&object, &work).await {
-            Ok(WriteOutcome::Done) => (Some(WriteOutcome::Done), Next::Done),
+            Ok(done @ WriteOutcome::Done { .. }) => (Some(done), Next::Done),
             Ok(outcome) => (Some(outcome), Next::Again(work, Pace::Slowly)),
             Err(Fault::Standby) => (None, Next::Done),
             Err(Fault::Owned(who)) => (Some(WriteOutcome::Foreign(who)), Next::Again(work, Pace::Slowly)),
@@ -96,8 +103,9 @@ impl Applier {
                 (None, Next::Again(work, Pace::Soon))
             }
         };
-        if let Some(outcome) = outcome {
-            self.tell(object, outcome).await;
+        if let (Some(outcome), Some(generation)) = (outcome, generation) {
+            // Fails only when the engine has ended, and then nobody wants to know.
+            let _ = self.inputs.send(vec![Input::Wrote { reference: object, generation, outcome }]).await;
         }
         next
     }
@@ -105,8 +113,8 @@ impl Applier {
     async fn write(&self, object: &Ref, work: &Work) -> Result<WriteOutcome, Fault> {
         let live = self.writer.get(object).await?;
         match work {
-            Work::Put(wanted) => self.put(object, wanted, live.as_ref()).await,
-            Work::Issued(_, seen) if is_another(live.as_ref(), seen.as_deref()) => Ok(WriteOutcome::Done),
+            Work::Put(wanted, _) => self.put(object, wanted, live.as_ref()).await,
+            Work::Issued(_, seen) if is_another(live.as_ref(), seen.as_deref()) => Ok(gone()),
             Work::Issued(secret, _) => {
                 let outcome = self.put(object, secret, live.as_ref()).await?;
                 self.announce(object, secret, &outcome);
@@ -122,17 +130,17 @@ impl Applier {
     }
 
     async fn remove(&self, object: &Ref, service: &NsName, live: Option<DynamicObject>) -> Result<WriteOutcome, Fault> {
-        let Some(live) = live.filter(|live| is_of(service, &live.metadata)) else { return Ok(WriteOutcome::Done) };
+        let Some(live) = live.filter(|live| is_of(service, &live.metadata)) else { return Ok(gone()) };
         if live.metadata.deletion_timestamp.is_some() {
-            return Ok(WriteOutcome::Done);
+            return Ok(gone());
         }
         let api = kinds::api(self.writer.client.clone(), object);
         delete(&self.writer, &api, &live).await?;
-        Ok(WriteOutcome::Done)
+        Ok(gone())
     }
 
     async fn orphan(&self, object: &Ref, service: &NsName, live: Option<DynamicObject>) -> Result<WriteOutcome, Fault> {
-        let Some(live) = live.filter(|live| is_of(service, &live.metadata)) else { return Ok(WriteOutcome::Done) };
+        let Some(live) = live.filter(|live| is_of(service, &live.metadata)) else { return Ok(gone()) };
         let is_other = |owner: &&OwnerReference| !is_service(service, owner);
         let others: Vec<_> = live.metadata.owner_references.iter().flatten().filter(is_other).collect();
         let metadata = json!({
@@ -145,30 +153,12 @@ impl Applier {
         let params = PatchParams::apply(MANAGER);
         let request = api.patch(&object.key.name, &params, &patch);
         self.writer.send(Verb::Patch, object.kind.name(), request).await?;
-        Ok(WriteOutcome::Done)
-    }
-
-    /// Success is news only after trouble: silence means that all is well.
-    async fn tell(&self, reference: Ref, outcome: WriteOutcome) {
-        let is_news = {
-            let mut troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
-            match &outcome {
-                WriteOutcome::Done => troubled.remove(&reference),
-                WriteOutcome::Foreign(_) | WriteOutcome::Refused(_) => {
-                    troubled.insert(reference.clone());
-                    true
-                }
-            }
-        };
-        if is_news {
-            // Fails only when the engine has ended, and then nobody wants to know.
-            let _ = self.inputs.send(vec![Input::Wrote { reference, outcome }]).await;
-        }
+        Ok(gone())
     }
 
     fn announce(&self, object: &Ref, secret: &Value, outcome: &WriteOutcome) {
         let owner = secret.pointer("/metadata/ownerReferences/0/name").and_then(Value::as_str);
-        if let (Some(owner), WriteOutcome::Done) = (owner, outcome) {
+        if let (Some(owner), WriteOutcome::Done { .. }) = (owner, outcome) {
             let service = Ref::new(Kind::GrpcService, NsName::new(object.key.namespace.clone(), owner));
             self.events.note(Note::normal(service, "CertificateIssued", format!("Issued the certificate of {object}")));
         }
@@ -189,7 +179,7 @@ pub(super) async fn put(
             return Ok(WriteOutcome::Foreign(owner));
         }
         if drift::is_applied(&wanted, live) {
-            return Ok(WriteOutcome::Done);
+            return Ok(stored(live));
         }
         params = params.force();
         if let Some(metadata) = wanted.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -198,8 +188,17 @@ pub(super) async fn put(
     }
     let text = |pointer: &str| wanted.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let patch = Patch::Apply(&wanted);
-    writer.send(Verb::Apply, text("/kind"), api.patch(text("/metadata/name"), &params, &patch)).await?;
-    Ok(WriteOutcome::Done)
+    let answer = writer.send(Verb::Apply, text("/kind"), api.patch(text("/metadata/name"), &params, &patch)).await?;
+    Ok(stored(&answer))
+}
+
+fn stored(object: &DynamicObject) -> WriteOutcome {
+    WriteOutcome::Done { stored: object.metadata.generation.unwrap_or_default() }
+}
+
+/// Nothing is left to be done to an object that is not to be ours.
+const fn gone() -> WriteOutcome {
+    WriteOutcome::Done { stored: 0 }
 }
 
 /// Deletes the object that was looked at, and no other. What depends on it goes in the background.

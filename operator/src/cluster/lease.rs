@@ -222,7 +222,7 @@ impl Candidate {
     async fn stand(&self) {
         let (Some(front), true) = (&self.front, self.writer.leadership.leads()) else { return };
         match front.stand(&self.writer).await {
-            Ok(sluice_engine::WriteOutcome::Done) | Err(Fault::Standby | Fault::Stale) => {}
+            Ok(sluice_engine::WriteOutcome::Done { .. }) | Err(Fault::Standby | Fault::Stale) => {}
             Ok(outcome) => tracing::error!("EndpointSlice {}: {outcome:?}: proxies do not find us", front.service),
             Err(fault) => tracing::warn!("EndpointSlice {}: {fault}: proxies do not find us", front.service),
         }

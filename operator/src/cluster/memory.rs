@@ -49,7 +49,7 @@ impl Store {
 
     async fn act(&self, memory: Vec<Memory>) -> Next<Vec<Memory>> {
         match self.keep(&memory).await {
-            Ok(WriteOutcome::Done) | Err(Fault::Standby) => Next::Done,
+            Ok(WriteOutcome::Done { .. }) | Err(Fault::Standby) => Next::Done,
             Ok(WriteOutcome::Foreign(_) | WriteOutcome::Refused(_)) => self.give_up("it is somebody else's"),
             Err(Fault::Stale | Fault::Busy(_)) => Next::Again(memory, Pace::Soon),
             Err(fault) => self.give_up(&fault.to_string()),
@@ -64,7 +64,7 @@ impl Store {
     async fn keep(&self, memory: &[Memory]) -> Result<WriteOutcome, Fault> {
         let live = self.writer.get(&self.reference()).await?;
         if live.is_none() && memory.is_empty() {
-            return Ok(WriteOutcome::Done);
+            return Ok(WriteOutcome::Done { stored: 0 });
         }
         let api = kinds::api(self.writer.client.clone(), &self.reference());
         apply::put(&self.writer, &api, &self.wanted(memory), live.as_ref()).await
