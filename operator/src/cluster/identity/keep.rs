@@ -8,23 +8,18 @@
 //! Must not know: who uses the credentials.
 
 use super::{Authority, Credentials, Lifetimes};
-use crate::cluster::leadership::Leadership;
+use crate::cluster::writer::{Fault, MANAGER, Verb, Writer};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::StreamExt as _;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
-    Api, Client,
+    Api,
     api::{ObjectMeta, PostParams},
     runtime::{WatchStreamExt as _, watcher::watch_object},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, time::sleep};
 
-/// How long one request may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait after a failure, and at most until the next look.
 const PAUSE: Duration = Duration::from_secs(5);
 /// The clock may be set; so far ahead is no alarm set.
@@ -32,8 +27,8 @@ const LOOK: Duration = Duration::from_mins(10);
 
 /// The CA of an installation.
 pub(crate) struct Keeper {
-    /// Where its Secret is.
-    pub(crate) client: Client,
+    /// Where its Secret is read and written.
+    pub(in crate::cluster) writer: Writer,
     /// The namespace of the installation.
     pub(crate) namespace: String,
     /// The name of the Secret.
@@ -42,8 +37,6 @@ pub(crate) struct Keeper {
     pub(crate) host: String,
     /// How long certificates are valid.
     pub(crate) lives: Lifetimes,
-    /// Whether this process may write.
-    pub(crate) leadership: Leadership,
 }
 
 /// What is known of the Secret.
@@ -59,7 +52,7 @@ enum Known {
 impl Keeper {
     /// Keeps both, for ever.
     pub(crate) async fn keep(self, credentials: watch::Sender<Option<Arc<Credentials>>>) {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let api: Api<Secret> = Api::namespaced(self.writer.client.clone(), &self.namespace);
         let mut changes = std::pin::pin!(watch_object(api.clone(), &self.secret).default_backoff());
         let mut known = Known::Nothing;
         loop {
@@ -77,7 +70,7 @@ impl Keeper {
                     Some(Err(error)) => tracing::warn!("Secret {}/{}: {error}", self.namespace, self.secret),
                     None => return,
                 },
-                () = self.leadership.won(), if !self.leadership.leads() => {}
+                () = self.writer.leadership.won(), if !self.writer.leadership.leads() => {}
                 () = sleep(wait) => {}
             }
         }
@@ -105,7 +98,7 @@ impl Keeper {
             }),
             Some((_, authority)) => authority.renewed(now, self.lives)?,
         };
-        if let Some(wanted) = wanted.filter(|_| self.leadership.leads()) {
+        if let Some(wanted) = wanted.filter(|_| self.writer.leadership.leads()) {
             // What was written comes back by the watch, and then it holds.
             self.write(api, found.as_ref().map(|(secret, _)| *secret), &wanted).await?;
             return Ok(never);
@@ -118,7 +111,7 @@ impl Keeper {
         if current.is_none_or(|current| !Arc::ptr_eq(&current, &next)) {
             credentials.send_replace(Some(next));
         }
-        let due = if self.leadership.leads() { due.min(renewal) } else { renewal };
+        let due = if self.writer.leadership.leads() { due.min(renewal) } else { renewal };
         // A renewal that fails to help must not be tried without end.
         Ok(due.max(now + TimeDelta::milliseconds(100)))
     }
@@ -130,19 +123,16 @@ impl Keeper {
             None => ObjectMeta { name: Some(self.secret.clone()), labels: Some(labels()), ..ObjectMeta::default() },
         };
         let secret = Secret { metadata, data: Some(data), type_: Some("Opaque".to_owned()), ..Secret::default() };
-        let params = PostParams { field_manager: Some(sluice_api::MANAGED_BY.to_owned()), ..PostParams::default() };
-        if !self.leadership.leads() {
-            return Ok(());
-        }
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         let outcome = match found {
-            Some(_) => timeout(PATIENCE, api.replace(&self.secret, &params, &secret)).await?,
-            None => timeout(PATIENCE, api.create(&params, &secret)).await?,
+            Some(_) => self.writer.send(Verb::Update, "Secret", api.replace(&self.secret, &params, &secret)).await,
+            None => self.writer.send(Verb::Create, "Secret", api.create(&params, &secret)).await,
         };
         match outcome {
             Ok(_) => tracing::info!("wrote the CA of the proxies into Secret {}/{}", self.namespace, self.secret),
             // Somebody was faster; the watch tells what came of it.
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(error.into()),
+            Err(Fault::Stale | Fault::Standby) => {}
+            Err(fault) => return Err(fault.into()),
         }
         Ok(())
     }

@@ -54,6 +54,12 @@ impl Subject {
         })
     }
 
+    /// Whether a certificate is for it.
+    pub(crate) fn is_named(&self, leaf: &Leaf) -> bool {
+        let named = der(&leaf.certificate).first().and_then(|der| gateway(der));
+        matches!(self, Self::Gateway(gateway) if named.as_ref() == Some(gateway))
+    }
+
     fn purpose(&self) -> ExtendedKeyUsagePurpose {
         match self {
             Self::ControlPlane(_) => ExtendedKeyUsagePurpose::ServerAuth,

@@ -5,7 +5,10 @@
 //! Must not know: who listens.
 
 use super::names;
+use kube::core::ObjectMeta;
+use serde::Deserialize as _;
 use serde_json::Value;
+use sluice_api::{MANAGED_BY, MANAGED_BY_LABEL};
 use sluice_core::{
     key::{NsName, Text},
     translate::infrastructure::Infrastructure,
@@ -14,7 +17,10 @@ use std::net::IpAddr;
 
 /// The Gateway of a proxy Service, and the addresses that it has by now; `None` for any other Service.
 pub(crate) fn of(service: &Value) -> Option<(NsName, Vec<Text>)> {
-    let gateway = names::gateway(service.get("metadata")?)?;
+    let metadata = service.get("metadata")?;
+    // Of most Services this is all that is looked at.
+    metadata.get("labels")?.get(MANAGED_BY_LABEL).filter(|owner| *owner == MANAGED_BY)?;
+    let (gateway, _) = names::owner(&ObjectMeta::deserialize(metadata).ok()?)?;
     let spec = service.get("spec").unwrap_or(&Value::Null);
     let external = || texts(spec, "/externalIPs");
     let addresses = match spec.get("type").and_then(Value::as_str) {
@@ -54,8 +60,12 @@ mod tests {
         json!({
             "metadata": {
                 "namespace": "shop",
-                "labels": {"app.kubernetes.io/component": "proxy", "app.kubernetes.io/managed-by": "sluice"},
-                "ownerReferences": [{"kind": "Gateway", "name": "edge.one"}],
+                "labels": {
+                    "app.kubernetes.io/component": "proxy",
+                    "app.kubernetes.io/managed-by": "sluice",
+                    "gateway.networking.k8s.io/gateway-class-name": "sluice",
+                },
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Gateway", "name": "edge.one", "uid": "1"}],
             },
             "spec": spec,
             "status": status,

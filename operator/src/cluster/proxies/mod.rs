@@ -8,8 +8,15 @@
 //! Must not know: what proxies serve.
 
 pub(crate) mod addresses;
+mod identity;
+mod inventory;
+mod keep;
 mod names;
+mod pods;
 mod quantity;
 mod render;
+mod scale;
 
+pub(in crate::cluster) use keep::{Keeper, Office};
+pub(in crate::cluster) use pods::recall;
 pub(crate) use render::Settings;

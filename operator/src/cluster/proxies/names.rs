@@ -4,9 +4,10 @@
 //!
 //! Source: GEP-1762 (in-cluster Gateway deployments).
 
-use serde_json::Value;
+use kube::core::ObjectMeta;
+use sluice_api::{MANAGED_BY, MANAGED_BY_LABEL};
 use sluice_core::{
-    key::{NsName, Text},
+    key::{Kind, NsName, Text},
     translate::infrastructure::Infrastructure,
 };
 use std::collections::BTreeMap;
@@ -17,7 +18,11 @@ const LONGEST: usize = 63;
 
 const GATEWAY: &str = "gateway.networking.k8s.io/gateway-name";
 const CLASS: &str = "gateway.networking.k8s.io/gateway-class-name";
+/// On each pod: the name of its Gateway, which may be longer than a label.
+pub(super) const POD_GATEWAY: &str = "sluice.dev/gateway";
+
 const COMPONENT: &str = "app.kubernetes.io/component";
+const PROXY: &str = "proxy";
 
 /// Selects the objects of all proxies.
 pub(super) const SELECTOR: &str = "app.kubernetes.io/managed-by=sluice,app.kubernetes.io/component=proxy";
@@ -42,7 +47,7 @@ fn bounded(name: &str) -> String {
 /// What tells the pods of one Gateway from all others. Never changes: a Deployment's selector cannot.
 pub(super) fn selector(of: &Infrastructure) -> BTreeMap<String, String> {
     let label = |name: &str| if name.len() <= LONGEST { name.to_owned() } else { bounded(name) };
-    [(GATEWAY, label(&of.gateway.name)), (CLASS, label(&of.class)), (COMPONENT, "proxy".to_owned())]
+    [(GATEWAY, label(&of.gateway.name)), (CLASS, label(&of.class)), (COMPONENT, PROXY.to_owned())]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
 }
@@ -51,7 +56,7 @@ pub(super) fn selector(of: &Infrastructure) -> BTreeMap<String, String> {
 pub(super) fn labels(of: &Infrastructure) -> BTreeMap<String, String> {
     let mut labels: BTreeMap<_, _> = text(&of.labels).collect();
     labels.extend(selector(of));
-    labels.insert(sluice_api::MANAGED_BY_LABEL.to_owned(), sluice_api::MANAGED_BY.to_owned());
+    labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
     labels
 }
 
@@ -64,15 +69,14 @@ fn text(map: &BTreeMap<Text, Text>) -> impl Iterator<Item = (String, String)> {
     map.iter().map(|(name, value)| (name.to_string(), value.to_string()))
 }
 
-/// The Gateway of an object of ours, by its owner: the label may be a shortened name.
-pub(super) fn gateway(metadata: &Value) -> Option<NsName> {
-    let label = |name: &str| metadata.get("labels")?.get(name)?.as_str();
-    if label(COMPONENT) != Some("proxy") || label(sluice_api::MANAGED_BY_LABEL) != Some(sluice_api::MANAGED_BY) {
+/// The Gateway and the class that an object of ours was made for: by its owner, since the label may be a shortened name.
+pub(super) fn owner(metadata: &ObjectMeta) -> Option<(NsName, Text)> {
+    let label = |name: &str| metadata.labels.as_ref()?.get(name).map(String::as_str);
+    if label(COMPONENT) != Some(PROXY) || label(MANAGED_BY_LABEL) != Some(MANAGED_BY) {
         return None;
     }
-    let owners = metadata.get("ownerReferences")?.as_array()?;
-    let owner = owners.iter().find(|owner| owner.get("kind").and_then(Value::as_str) == Some("Gateway"))?;
-    Some(NsName::new(metadata.get("namespace")?.as_str()?, owner.get("name")?.as_str()?))
+    let owner = metadata.owner_references.iter().flatten().find(|owner| owner.kind == Kind::Gateway.name())?;
+    Some((NsName::new(metadata.namespace.as_deref()?, owner.name.as_str()), label(CLASS)?.into()))
 }
 
 #[cfg(test)]

@@ -26,18 +26,19 @@ use sluice_envoy::bootstrap::{self, Admin, Bootstrap, Mutual, Probes, Source};
 use std::path::Path;
 use twox_hash::XxHash64;
 
-/// The kinds of objects that are made for a Gateway, in the order in which they are written: what pods need comes before them.
+/// The kinds of objects that are made for a Gateway, in the order in which they are written: what pods need comes before them, and so
+/// does the Service, since an address takes its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "named after the kinds")]
 pub(super) enum Piece {
     ServiceAccount,
     ConfigMap,
     Secret,
+    Service,
     Deployment,
     DaemonSet,
     HorizontalPodAutoscaler,
     PodDisruptionBudget,
-    Service,
 }
 
 impl Piece {
@@ -94,6 +95,8 @@ pub(super) enum Want {
     Absent,
     /// To stay as it is, if it is there.
     AsIs,
+    /// To hold a certificate of the proxies: made elsewhere.
+    Identity,
 }
 
 /// The port of `/ready`.
@@ -107,7 +110,7 @@ const BOOTSTRAP: &str = "/etc/sluice/bootstrap";
 const IDENTITY: &str = "/etc/sluice/identity";
 const RUN: &str = "/run/sluice";
 
-/// Everything but the [`Piece::Secret`], whose content is made elsewhere.
+/// What is wanted of each object, in the order in which they are written.
 pub(super) fn render(of: &Infrastructure, settings: &Settings) -> Vec<(Piece, Want)> {
     let config = bootstrap(settings);
     let hash = format!("{:016x}", XxHash64::oneshot(0, config.to_string().as_bytes()));
@@ -118,6 +121,8 @@ pub(super) fn render(of: &Infrastructure, settings: &Settings) -> Vec<(Piece, Wa
     vec![
         (Piece::ServiceAccount, Want::Present(object(of, Piece::ServiceAccount, account()))),
         (Piece::ConfigMap, Want::Present(object(of, Piece::ConfigMap, json!({ "data": config })))),
+        (Piece::Secret, Want::Identity),
+        (Piece::Service, service(of)),
         (Piece::Deployment, only(!is_daemon, object(of, Piece::Deployment, json!({ "spec": pods.deployment() })))),
         (Piece::DaemonSet, only(is_daemon, object(of, Piece::DaemonSet, json!({ "spec": pods.daemon_set() })))),
         (
@@ -132,7 +137,6 @@ pub(super) fn render(of: &Infrastructure, settings: &Settings) -> Vec<(Piece, Wa
             // Drains of nodes leave DaemonSets alone.
             only(!is_daemon, object(of, Piece::PodDisruptionBudget, json!({ "spec": workload::budget(of) }))),
         ),
-        (Piece::Service, service(of)),
     ]
 }
 

@@ -47,7 +47,7 @@ fn documents(of: &Infrastructure) -> Vec<Value> {
             files.into_iter().flatten().for_each(|(_, file)| *file = "…".into());
             Some(value)
         }
-        Want::Absent | Want::AsIs => None,
+        Want::Absent | Want::AsIs | Want::Identity => None,
     });
     rendered.collect()
 }

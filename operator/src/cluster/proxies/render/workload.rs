@@ -54,6 +54,7 @@ impl Pods<'_> {
 
     fn template(&self) -> Value {
         let mut annotations = names::annotations(self.of);
+        annotations.insert(names::POD_GATEWAY.to_owned(), self.of.gateway.name.to_string());
         annotations.insert("sluice.dev/bootstrap".to_owned(), self.bootstrap.clone());
         for (name, value) in
             [("scrape", "true".to_owned()), ("port", METRICS.to_string()), ("path", STATISTICS.to_owned())]
