@@ -1,12 +1,11 @@
 //! Sluice: gRPC services on Kubernetes from one resource.
 //!
-//! arguments → [`cli`] → local mode or an offline command
+//! arguments → [`cli`] → the operator, local mode or an offline command
 //!
 //! **Invariant:** everything with effects is in this crate, and nothing here decides what routes mean.
 
 mod cli;
 mod client;
-#[allow(dead_code, reason = "the command that uses it follows")]
 mod cluster;
 mod drain;
 mod local;

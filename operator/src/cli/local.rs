@@ -7,7 +7,7 @@ use crate::{
         run::{self, Options},
         screen::Screen,
     },
-    runtime::telemetry,
+    runtime::telemetry::{self, Format},
 };
 use std::{
     net::{IpAddr, SocketAddr},
@@ -54,7 +54,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let screen = Screen::new();
-    telemetry::start(&args.log, screen.clone())?;
+    telemetry::start(&args.log, Format::Text, screen.clone())?;
     let options = Options {
         paths: args.paths,
         envoy: args.envoy,

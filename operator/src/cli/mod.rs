@@ -13,14 +13,17 @@ mod import;
 mod lint;
 mod local;
 mod offline;
+mod operator;
 mod proxy;
 mod status;
 mod translate;
 
 use clap::{Parser, Subcommand};
+use sluice_core::duration;
 use std::{
     io::{self, ErrorKind, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 /// gRPC services on Kubernetes from one resource.
@@ -34,6 +37,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Operate in a cluster: write Gateway API objects for GrpcServices, and run and configure the proxies of Gateways
+    Operator(operator::Args),
     /// Serve manifests from disk through an Envoy on this machine, without a cluster
     Local(local::Args),
     /// Print what manifests become: Gateway API objects, the intermediate representation, or Envoy's configuration
@@ -58,6 +63,7 @@ enum Command {
 /// Runs the command of the process's arguments.
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Operator(args) => operator::run(args),
         Command::Local(args) => local::run(args),
         Command::Translate(args) => translate::run(&args),
         Command::Import(args) => import::run(&args),
@@ -80,4 +86,9 @@ fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
     }
+}
+
+/// A duration as the Gateway API writes it.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    duration::parse(text).ok_or("write a duration such as 90s, 1m30s or 500ms")
 }

@@ -4,7 +4,6 @@ use crate::{
     client::Place,
     drain::{Patience, drain},
 };
-use sluice_core::duration;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 #[derive(Debug, clap::Args)]
@@ -25,10 +24,10 @@ struct Drain {
     #[arg(long, default_value = "/run/sluice/admin.sock")]
     admin: PathBuf,
     /// How long calls may take to end
-    #[arg(long, default_value = "60s", value_parser = parse)]
+    #[arg(long, default_value = "60s", value_parser = super::duration)]
     timeout: Duration,
     /// How long new connections are taken at least, until every load balancer knows
-    #[arg(long, default_value = "5s", value_parser = parse)]
+    #[arg(long, default_value = "5s", value_parser = super::duration)]
     delay: Duration,
 }
 
@@ -38,8 +37,4 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(drain(&Place::Socket(admin), patience))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn parse(text: &str) -> Result<Duration, &'static str> {
-    duration::parse(text).ok_or("write a duration such as 90s, 1m30s or 500ms")
 }

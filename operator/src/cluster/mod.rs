@@ -7,8 +7,11 @@
 //!
 //! It must not know what objects mean.
 
+mod admin;
 mod apply;
+mod backoff;
 mod carry;
+mod class;
 pub(crate) mod cleanup;
 pub(crate) mod crds;
 mod drift;
@@ -16,15 +19,20 @@ mod events;
 mod fail;
 mod front;
 mod holds;
-#[allow(unused_imports, reason = "the command that uses it follows")]
-mod identity;
+pub(crate) mod identity;
 mod kinds;
+mod known;
 mod latest;
 pub(crate) mod leadership;
 pub(crate) mod lease;
 mod memory;
-#[allow(unused_imports, reason = "the command that uses it follows")]
+mod metrics;
 mod proxies;
+pub(crate) mod run;
+pub(crate) mod scope;
+mod source;
 mod status;
+mod sync;
+mod watch;
 mod write;
 mod writer;

@@ -18,8 +18,8 @@ use super::{
     store::{Store, Update, news},
 };
 use crate::{
-    runtime::{self, QUEUE, Runtime, metrics::Metrics},
-    serve::{Ads, Directory, Open, Report, admin},
+    runtime::{QUEUE, Runtime, hear, metrics::Metrics},
+    serve::{Ads, Directory, Open, admin},
 };
 use anyhow::Context as _;
 use chrono::Utc;
@@ -211,7 +211,8 @@ impl Shell {
             let outcome = ads.await;
             outcome.unwrap_or_else(|error| tracing::error!("configuration is no longer served: {error}"));
         });
-        let routes = admin::router(Arc::new(self.clone()));
+        let shell = Arc::new(self.clone());
+        let routes = admin::router(shell.clone()).merge(admin::configuration(shell));
         announce(&pages);
         servers.spawn(async move {
             let outcome = axum::serve(pages, routes).with_graceful_shutdown(end.cancelled_owned()).await;
@@ -228,30 +229,24 @@ fn announce(pages: &TcpListener) {
     }
 }
 
-/// Turns what streams report into inputs.
-async fn hear(mut heard: mpsc::Receiver<Report>, inputs: mpsc::Sender<Vec<Input>>) {
-    while let Some(report) = heard.recv().await {
-        if inputs.send(vec![runtime::proxy_event(report).into()]).await.is_err() {
-            return;
-        }
-    }
-}
-
 impl admin::Pages for Shell {
     fn status(&self) -> Value {
         on(&self.board, |board| board.view())
-    }
-
-    fn config(&self) -> Value {
-        operate::config(&self.snapshots)
     }
 
     fn metrics(&self) -> String {
         self.metrics.text()
     }
 
-    fn is_ready(&self) -> bool {
-        on(&self.board, |board| board.is_ready())
+    fn readiness(&self) -> Result<(), String> {
+        let is_ready = on(&self.board, |board| board.is_ready());
+        if is_ready { Ok(()) } else { Err("see /status".to_owned()) }
+    }
+}
+
+impl admin::Configuration for Shell {
+    fn config(&self) -> Value {
+        operate::config(&self.snapshots)
     }
 }
 

@@ -45,6 +45,11 @@ impl Metrics {
         Self { registry, steps, inputs, seconds, resources, statuses, certificates, findings }
     }
 
+    /// Where others register what they count.
+    pub(crate) fn registry(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
     /// Notes a step.
     pub(crate) fn stepped(&self, inputs: usize, took: Duration, effects: &Effects) {
         self.steps.inc();

@@ -120,8 +120,17 @@ fn log(inputs: usize, took: Duration, effects: &Effects) {
     );
 }
 
+/// Turns what streams report into inputs.
+pub(crate) async fn hear(mut heard: mpsc::Receiver<Report>, inputs: mpsc::Sender<Vec<Input>>) {
+    while let Some(report) = heard.recv().await {
+        if inputs.send(vec![proxy_event(report).into()]).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// What a stream reports, as the engine takes it.
-pub(crate) fn proxy_event(report: Report) -> ProxyEvent {
+fn proxy_event(report: Report) -> ProxyEvent {
     let (gateway, proxy, stream) = (report.identity.gateway, report.identity.proxy, report.stream);
     match report.news {
         News::Connected => ProxyEvent::Connected { gateway, proxy, stream },

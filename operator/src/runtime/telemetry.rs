@@ -3,14 +3,24 @@
 //! Must not know: what is logged.
 
 use anyhow::Context as _;
+use clap::ValueEnum;
 use std::io::{self, IsTerminal};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// An object a line.
+    Json,
+}
 
 /// Starts logging. `filter` is in the form of `RUST_LOG`, such as `info,sluice=debug`.
 ///
 /// # Errors
 /// When the filter is not in that form.
-pub(crate) fn start<W>(filter: &str, writer: W) -> anyhow::Result<()>
+pub(crate) fn start<W>(filter: &str, format: Format, writer: W) -> anyhow::Result<()>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
@@ -19,6 +29,9 @@ where
     })?;
     // Fails only when logging has started already, and then it is started.
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer);
-    let _ = lines.with_ansi(io::stderr().is_terminal()).try_init();
+    let _ = match format {
+        Format::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
+        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+    };
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::{
     secret::{ConfigMap, Secret},
 };
 use crate::key::{Kind, NsName, Ref};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sluice_api::{GatewayProfileSpec, GrpcPolicySpec, GrpcServiceSpec};
 use std::sync::Arc;
@@ -62,30 +62,39 @@ impl Object {
     /// # Errors
     /// When a field has a type that the schema of the kind forbids.
     pub fn decode(kind: Kind, value: Value) -> Result<Self, DecodeError> {
-        Self::decode_untagged(kind, value).map_err(|source| DecodeError { kind, source })
+        Self::decode_from(kind, value).map_err(|source| DecodeError { kind, source })
     }
 
-    fn decode_untagged(kind: Kind, value: Value) -> Result<Self, serde_json::Error> {
+    /// As [`Object::decode`], from text and without a tree of values in between.
+    ///
+    /// # Errors
+    /// As [`Object::decode`], and when the text is not JSON.
+    pub fn parse(kind: Kind, text: &str) -> Result<Self, DecodeError> {
+        let source = &mut serde_json::Deserializer::from_str(text);
+        Self::decode_from(kind, source).map_err(|source| DecodeError { kind, source })
+    }
+
+    fn decode_from<'de, D: Deserializer<'de>>(kind: Kind, source: D) -> Result<Self, D::Error> {
         Ok(match kind {
-            Kind::GrpcService => Self::GrpcService(parse(value)?),
-            Kind::GatewayProfile => Self::GatewayProfile(parse(value)?),
-            Kind::GrpcPolicy => Self::GrpcPolicy(parse(value)?),
-            Kind::GatewayClass => Self::GatewayClass(parse(value)?),
-            Kind::Gateway => Self::Gateway(parse(value)?),
-            Kind::ListenerSet => Self::ListenerSet(parse(value)?),
-            Kind::GrpcRoute => Self::route(serde_json::from_value::<Wire<GrpcWire>>(value)?.into_route(kind)),
-            Kind::HttpRoute => Self::route(serde_json::from_value::<Wire<HttpWire>>(value)?.into_route(kind)),
+            Kind::GrpcService => Self::GrpcService(shared(source)?),
+            Kind::GatewayProfile => Self::GatewayProfile(shared(source)?),
+            Kind::GrpcPolicy => Self::GrpcPolicy(shared(source)?),
+            Kind::GatewayClass => Self::GatewayClass(shared(source)?),
+            Kind::Gateway => Self::Gateway(shared(source)?),
+            Kind::ListenerSet => Self::ListenerSet(shared(source)?),
+            Kind::GrpcRoute => Self::route(Wire::<GrpcWire>::deserialize(source)?.into_route(kind)),
+            Kind::HttpRoute => Self::route(Wire::<HttpWire>::deserialize(source)?.into_route(kind)),
             Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
-                Self::route(serde_json::from_value::<Wire<OpaqueWire>>(value)?.into_route(kind))
+                Self::route(Wire::<OpaqueWire>::deserialize(source)?.into_route(kind))
             }
-            Kind::ReferenceGrant => Self::ReferenceGrant(parse(value)?),
-            Kind::BackendTlsPolicy => Self::BackendTlsPolicy(parse(value)?),
-            Kind::Service => Self::Service(parse(value)?),
-            Kind::EndpointSlice => Self::EndpointSlice(parse(value)?),
-            Kind::Secret => Self::Secret(parse(value)?),
-            Kind::ConfigMap => Self::ConfigMap(parse(value)?),
-            Kind::Namespace => Self::Namespace(parse(value)?),
-            Kind::Certificate => Self::Certificate(parse(value)?),
+            Kind::ReferenceGrant => Self::ReferenceGrant(shared(source)?),
+            Kind::BackendTlsPolicy => Self::BackendTlsPolicy(shared(source)?),
+            Kind::Service => Self::Service(shared(source)?),
+            Kind::EndpointSlice => Self::EndpointSlice(shared(source)?),
+            Kind::Secret => Self::Secret(shared(source)?),
+            Kind::ConfigMap => Self::ConfigMap(shared(source)?),
+            Kind::Namespace => Self::Namespace(shared(source)?),
+            Kind::Certificate => Self::Certificate(shared(source)?),
         })
     }
 
@@ -147,6 +156,6 @@ impl From<Object> for Change {
     }
 }
 
-fn parse<T: DeserializeOwned>(value: Value) -> Result<Arc<T>, serde_json::Error> {
-    serde_json::from_value(value).map(Arc::new)
+fn shared<'de, T: Deserialize<'de>, D: Deserializer<'de>>(source: D) -> Result<Arc<T>, D::Error> {
+    T::deserialize(source).map(Arc::new)
 }

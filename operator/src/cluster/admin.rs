@@ -1,0 +1,46 @@
+//! What the admin interface shows of an operator.
+//!
+//! Must not know: who looks.
+
+use super::{leadership::Leadership, source::Source, sync::Progress};
+use crate::{runtime::metrics::Metrics, serve::admin::Pages};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The pages.
+pub(super) struct Shell {
+    /// `/metrics`.
+    pub(super) metrics: Arc<Metrics>,
+    /// What is not read yet.
+    pub(super) progress: watch::Receiver<Progress>,
+    /// Whether it leads.
+    pub(super) leadership: Leadership,
+}
+
+impl Pages for Shell {
+    fn status(&self) -> Value {
+        json!({"leads": self.leadership.leads(), "waitingFor": self.waiting()})
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        let waiting = self.waiting();
+        if waiting.is_empty() { Ok(()) } else { Err(format!("waiting for {}", waiting.join("; "))) }
+    }
+}
+
+impl Shell {
+    /// The sources that are not read yet, with the reasons that are known.
+    fn waiting(&self) -> Vec<String> {
+        let progress = self.progress.borrow();
+        let line = |(source, reason): (&Source, &Option<String>)| match reason {
+            Some(reason) => format!("{source}: {reason}"),
+            None => source.to_string(),
+        };
+        progress.iter().map(line).collect()
+    }
+}

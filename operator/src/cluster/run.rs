@@ -1,0 +1,315 @@
+//! The operator from start to end: reads the world, serves proxies, writes while it leads, hands over.
+//!
+//! [`Options`] → a running control plane, until SIGTERM or Ctrl-C
+//!
+//! **Invariant:** what happens in the cluster never ends it; only what it cannot start with does.
+//! **Invariant:** it does not stand for election before it knows the world.
+//! **Invariant:** at the end the lease is given back first, so that another one leads before the proxies look for it.
+
+use super::{
+    admin::Shell,
+    carry::{Operator, Queues},
+    class,
+    fail::FailPoint,
+    front::Front,
+    identity::{self, Credentials, Guard, Lifetimes, listen},
+    leadership::Leadership,
+    lease::{Candidate, Terms},
+    memory::Store,
+    metrics::Watches,
+    proxies::{self, Office},
+    scope::Scope,
+    sync::{Progress, Sync},
+    watch::Watch,
+    write,
+    writer::{Writer, Writes},
+};
+use crate::{
+    runtime::{QUEUE, Runtime, hear, metrics::Metrics},
+    serve::{Ads, Directory, admin},
+};
+use anyhow::Context as _;
+use futures::FutureExt as _;
+use kube::Client;
+use sluice_core::key::{NsName, Text};
+use sluice_engine::{Engine, Input, Settings};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+/// How long a connection to the API server may take to come about.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long proxies may take to let go at the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// The Secret with the CA of the proxies.
+const AUTHORITY: &str = "sluice-xds-ca";
+/// The ConfigMap with the rules that proxies refused.
+const REFUSED: &str = "sluice-refused-rules";
+
+/// What the operator is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// What of the cluster is seen.
+    pub(crate) scope: Scope,
+    /// The class that is made if it is absent.
+    pub(crate) class: String,
+    /// The namespace of the install.
+    pub(crate) namespace: Text,
+    /// Our name among the replicas.
+    pub(crate) pod: Text,
+    /// Where proxies reach us; without it they are not told.
+    pub(crate) ip: Option<IpAddr>,
+    /// Where proxies get their configuration.
+    pub(crate) xds: SocketAddr,
+    /// The Service that stands for that.
+    pub(crate) xds_service: Text,
+    /// Where the admin interface listens.
+    pub(crate) admin: SocketAddr,
+    /// The name of the Lease.
+    pub(crate) lease: Text,
+    /// The terms of the Lease.
+    pub(crate) terms: Terms,
+    /// How long the certificates of the proxies' connections are valid.
+    pub(crate) lives: Lifetimes,
+    /// The image of the proxies.
+    pub(crate) image: String,
+    /// Its `imagePullPolicy`.
+    pub(crate) pull_policy: String,
+}
+
+impl Options {
+    fn own(&self, name: &Text) -> NsName {
+        NsName { namespace: self.namespace.clone(), name: name.clone() }
+    }
+
+    /// As proxies know us, and as our certificate says.
+    fn host(&self) -> String {
+        format!("{}.{}.svc", self.xds_service, self.namespace)
+    }
+}
+
+/// Runs until it is told to end.
+///
+/// # Errors
+/// What it cannot start with: no cluster in the environment, a port that is in use, a profile that is none.
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    options.terms.check()?;
+    let given = options.scope.given(&options.class).context("--profile")?;
+    let client = connect().await?;
+    let xds = bind(options.xds, "--xds-address").await?;
+    let pages = bind(options.admin, "--admin-address").await?;
+    let (inputs, queue) = mpsc::channel(QUEUE);
+    let mut metrics = Metrics::new();
+    let plant = Plant::new(options, client, inputs, &mut metrics)?;
+    let metrics = Arc::new(metrics);
+
+    let (mut reading, mut serving, mut writing) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    let progress = plant.read(&mut reading, given.into_iter().map(Input::from).collect());
+    let (stop, resign, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let credentials = plant.identify(&mut reading);
+    plant.serve(&mut serving, listen(xds, credentials.clone()), &end);
+    plant.show(&mut reading, pages, metrics.clone(), progress.clone());
+    plant.write(&mut writing, credentials);
+    let election = tokio::spawn(stand(plant.candidate(), progress, resign.clone()));
+
+    tokio::spawn(ended_by_signal(stop.clone()));
+    let operator = Operator::new(plant.directory.clone(), plant.leadership.clone(), plant.queues.clone());
+    Runtime::new(Engine::new(Settings::default()), operator, metrics).run(queue, stop).await;
+
+    writing.shutdown().await;
+    resign.cancel();
+    if let Err(error) = election.await {
+        tracing::error!("the lease may not be given back: {error}");
+    }
+    end.cancel();
+    // Streams that are not let go by now are cut: their proxies connect to whoever leads.
+    let _ = timeout(FAREWELL, serving.join_all()).await;
+    reading.shutdown().await;
+    Ok(())
+}
+
+/// A client without retries of its own: those would be sent long after they were asked for, by a process that may no longer lead.
+async fn connect() -> anyhow::Result<Client> {
+    let hint = "no cluster: run it in a pod with a service account, or with a KUBECONFIG";
+    let mut config = kube::Config::infer().await.context(hint)?;
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    Client::try_from(config).context("the client of the API server")
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))
+}
+
+/// Stands for election once the world is read.
+async fn stand(candidate: Candidate, mut progress: watch::Receiver<Progress>, resign: CancellationToken) {
+    tokio::select! {
+        () = resign.cancelled() => return,
+        // Without a sender nothing is read any more: the process ends.
+        known = progress.wait_for(Progress::is_empty) => if known.is_err() { return },
+    }
+    candidate.run(resign).await;
+}
+
+async fn ended_by_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be heard: end this process by SIGKILL");
+        return;
+    };
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    tracing::info!("ending: the lease is given back first");
+    stop.cancel();
+}
+
+/// What came through a handshake.
+type Connections = ReceiverStream<io::Result<TlsStream<TcpStream>>>;
+
+/// What all parts share.
+struct Plant {
+    options: Options,
+    client: Client,
+    leadership: Leadership,
+    directory: Directory,
+    queues: Queues,
+    writer: Writer,
+    watches: Watches,
+    inputs: mpsc::Sender<Vec<Input>>,
+}
+
+impl Plant {
+    fn new(
+        options: Options,
+        client: Client,
+        inputs: mpsc::Sender<Vec<Input>>,
+        metrics: &mut Metrics,
+    ) -> anyhow::Result<Self> {
+        let leadership = Leadership::default();
+        let writer = Writer {
+            client: client.clone(),
+            leadership: leadership.clone(),
+            writes: Writes::register(metrics.registry()),
+            fail: FailPoint::from_environment()?.map(Arc::new),
+            limit: options.terms.limit(),
+        };
+        let watches = Watches::new(metrics.registry());
+        let (directory, queues) = (Directory::default(), Queues::default());
+        Ok(Self { options, client, leadership, directory, queues, writer, watches, inputs })
+    }
+
+    /// Follows everything that is to be known.
+    fn read(&self, tasks: &mut JoinSet<()>, given: Vec<Input>) -> watch::Receiver<Progress> {
+        let sources = self.options.scope.sources();
+        let (sync, voices) = Sync::new(sources.clone(), given, self.inputs.clone());
+        let progress = sync.progress();
+        tasks.spawn(sync.run());
+        for (source, voice) in sources.into_iter().zip(voices) {
+            let gauges = self.watches.of(&source);
+            tasks.spawn(Watch::new(self.client.clone(), source, voice, gauges).run());
+        }
+        progress
+    }
+
+    /// Keeps what proves who is who.
+    fn identify(&self, tasks: &mut JoinSet<()>) -> watch::Receiver<Option<Arc<Credentials>>> {
+        let keeper = identity::Keeper {
+            writer: self.writer.clone(),
+            namespace: self.options.namespace.to_string(),
+            secret: AUTHORITY.to_owned(),
+            host: self.options.host(),
+            lives: self.options.lives,
+        };
+        let (sender, credentials) = watch::channel(None);
+        tasks.spawn(keeper.keep(sender));
+        credentials
+    }
+
+    /// Serves proxies that prove who they are, until `end`.
+    fn serve(&self, tasks: &mut JoinSet<()>, connections: Connections, end: &CancellationToken) {
+        let (reports, heard) = mpsc::channel(QUEUE);
+        let ads = Ads::new(Guard::new(self.leadership.clone()), self.directory.clone(), reports).router();
+        let ads = ads.serve_with_incoming_shutdown(connections, end.clone().cancelled_owned());
+        tasks.spawn(async move {
+            ads.await.unwrap_or_else(|error| tracing::error!("configuration is no longer served: {error}"));
+        });
+        tokio::spawn(hear(heard, self.inputs.clone()));
+    }
+
+    /// Shows how it is doing.
+    fn show(
+        &self,
+        tasks: &mut JoinSet<()>,
+        pages: TcpListener,
+        metrics: Arc<Metrics>,
+        progress: watch::Receiver<Progress>,
+    ) {
+        let shell = Shell { metrics, progress, leadership: self.leadership.clone() };
+        let routes = admin::router(Arc::new(shell));
+        tasks.spawn(async move {
+            let outcome = axum::serve(pages, routes).await;
+            outcome.unwrap_or_else(|error| tracing::error!("the admin interface is no longer served: {error}"));
+        });
+    }
+
+    /// Does what the engine says, while this process leads.
+    fn write(&self, tasks: &mut JoinSet<()>, credentials: watch::Receiver<Option<Arc<Credentials>>>) {
+        write::spawn(tasks, &self.queues, self.store(), self.inputs.clone(), self.options.pod.clone());
+        if self.options.scope == Scope::Cluster {
+            tasks.spawn(class::keep(self.writer.clone(), self.options.class.clone()));
+        }
+        let office = Office {
+            writer: self.writer.clone(),
+            events: self.queues.events.clone(),
+            credentials,
+            inputs: self.inputs.clone(),
+            namespaces: self.options.scope.namespaces(),
+        };
+        let settings = proxies::Settings {
+            image: self.options.image.clone(),
+            pull_policy: self.options.pull_policy.clone(),
+            host: self.options.host(),
+            port: self.options.xds.port(),
+        };
+        let keeper = proxies::Keeper::new(office, settings, self.options.lives);
+        let wishes = self.queues.infrastructure.clone();
+        tasks.spawn(async move { keeper.run(&wishes).await });
+    }
+
+    fn candidate(&self) -> Candidate {
+        let (store, namespaces) = (self.store(), self.options.scope.namespaces());
+        let address = self.options.ip.map(|ip| SocketAddr::new(ip, self.options.xds.port()));
+        Candidate {
+            writer: self.writer.clone(),
+            place: self.options.own(&self.options.lease),
+            identity: self.options.pod.clone(),
+            terms: self.options.terms,
+            front: address.map(|address| Front { service: self.options.own(&self.options.xds_service), address }),
+            prelude: Box::new(move || recall(store.clone(), namespaces.clone()).boxed()),
+            inputs: self.inputs.clone(),
+        }
+    }
+
+    fn store(&self) -> Store {
+        Store { writer: self.writer.clone(), place: self.options.own(&REFUSED.into()) }
+    }
+}
+
+/// What the last leader left, and the proxies that serve.
+async fn recall(store: Store, namespaces: Vec<Option<Text>>) -> anyhow::Result<Vec<Input>> {
+    let mut inputs = proxies::recall(&store.writer, &namespaces).await?;
+    inputs.extend(store.recall().await?.into_iter().map(Input::Remember));
+    Ok(inputs)
+}
