@@ -39,10 +39,18 @@ impl Audit {
     /// # Errors
     /// When there is no log.
     pub fn now() -> Result<Self> {
+        let whole = Self::whole()?;
+        let position = whole.path.metadata().with_context(|| format!("audit log {}", whole.path.display()))?.len();
+        Ok(Self { position, ..whole })
+    }
+
+    /// The log since the cluster was started.
+    ///
+    /// # Errors
+    /// When nobody says where it is.
+    pub fn whole() -> Result<Self> {
         let path = std::env::var_os("SLUICE_AUDIT").context("SLUICE_AUDIT is not set: run hack/test cluster")?;
-        let path = PathBuf::from(path);
-        let position = path.metadata().with_context(|| format!("audit log {}", path.display()))?.len();
-        Ok(Self { path, position })
+        Ok(Self { path: path.into(), position: 0 })
     }
 
     /// What a service account (`namespace:name`) has written since, apart from leases and events.

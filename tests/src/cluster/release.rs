@@ -39,12 +39,28 @@ impl Release {
     /// # Errors
     /// When it does not become ready within two minutes.
     pub fn install(cluster: &Cluster) -> Result<String> {
-        let chart = chart();
+        cluster.kubectl(&[
+            "apply",
+            "--server-side",
+            "--filename",
+            &repository().join("crds/gateway-api").to_string_lossy(),
+        ])?;
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+        let arguments = Self::upgrade(&[])?;
+        cluster.helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// What helm is told to install the chart of the repository, or to upgrade to it.
+    ///
+    /// # Errors
+    /// When nobody says which images are loaded.
+    pub fn upgrade(settings: &[&str]) -> Result<Vec<String>> {
+        let chart = chart().to_string_lossy().into_owned();
         let images =
             std::env::var("SLUICE_IMAGE_VALUES").context("SLUICE_IMAGE_VALUES is not set: run hack/test cluster")?;
-        let arguments = ["upgrade", "--install", Self::NAME, &chart.to_string_lossy(), "--namespace", Self::NAMESPACE];
+        let arguments = ["upgrade", "--install", Self::NAME, &chart, "--namespace", Self::NAMESPACE];
         let waiting = ["--create-namespace", "--wait", "--timeout", "120s", "--values", &images];
-        cluster.helm(&[&arguments[..], &waiting[..]].concat())
+        Ok(arguments.iter().chain(&waiting).chain(settings).map(|word| (*word).to_owned()).collect())
     }
 
     /// The operator's pods.
