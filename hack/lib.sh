@@ -77,7 +77,8 @@ seed() { # KEY DIRECTORY
   if [[ -z $sibling ]]; then return; fi
   fresh=$2.$$.new
   cp -al "$sibling" "$fresh" 2>/dev/null || true # files that a running build removes meanwhile
-  find "$fresh" \( -name incremental -o -name 'sluice*' -o -name 'libsluice*' \) -prune -exec rm -rf {} +
+  # A linked lock would be one lock: every clone's build would wait for all the others'.
+  find "$fresh" \( -name incremental -o -name 'sluice*' -o -name 'libsluice*' -o -name '.cargo*lock*' \) -prune -exec rm -rf {} +
   mv -T "$fresh" "$2" 2>/dev/null || rm -rf "$fresh"
 }
 
