@@ -13,7 +13,7 @@ kind: GrpcService
 metadata: {name: NAME}
 spec:
   hostnames: [NAME.example.com]
-  gateways: [{name: public, own: {}}]
+  gateways: [{name: public, own: {gatewayClassName: sluice}}]
   tls: {type: SelfSigned}
   backends:
   - {name: stable, service: {name: echo, port: 9000}}

@@ -145,10 +145,10 @@ pub struct GatewayEntry {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnGateway {
-    /// The GatewayClass, of any controller. Default: sluice.
+    /// The GatewayClass, of any controller; sluice is the one that the operator makes.
+    // Required, so that an own entry is never empty: server-side apply makes null of an object whose last field is taken out.
     #[schemars(length(min = 1, max = 253))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway_class_name: Option<String>,
+    pub gateway_class_name: String,
     /// Port of the listeners, 1 to 65535. Default: 443.
     #[schemars(range(min = 1, max = 65535))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,11 +165,6 @@ pub struct OwnGateway {
 }
 
 impl OwnGateway {
-    /// The GatewayClass, with the default.
-    pub fn gateway_class_name(&self) -> &str {
-        self.gateway_class_name.as_deref().unwrap_or(crate::GATEWAY_CLASS)
-    }
-
     /// Port of the listeners, with the default.
     pub fn port(&self) -> i32 {
         self.port.unwrap_or(443)

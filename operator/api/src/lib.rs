@@ -42,6 +42,8 @@ pub const GATEWAY_CLASS: &str = "sluice";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`].
 pub const MANAGED_BY: &str = "sluice";
+/// Label of what runs for a Gateway, with the Gateway's name. Source: GEP-1762.
+pub const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 /// Label on every generated object, with the name of the `GrpcService`.
 pub const SERVICE_LABEL: &str = "sluice.dev/grpcservice";
 /// Annotation, with the name of a `GrpcService`, by which that service may take over an object that it did not make.

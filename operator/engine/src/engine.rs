@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use sluice_api::{GrpcPolicySpec, GrpcServiceSpec};
 use sluice_core::{
     key::{Kind, NsName, Ref},
-    translate::attach::Plan,
-    world::{Change, Dep, Own, Reader, Stored, Surfaces, World},
+    translate::{attach::Plan, certificate::is_fit},
+    world::{Change, Dep, Object, Own, Reader, Stored, Surfaces, World, secret::Secret},
 };
 use sluice_xds::Snapshot;
 use std::{
@@ -128,8 +128,27 @@ impl Engine {
         if let Change::Delete(reference) = &change {
             self.dirty.mark_all(self.authors.lost(reference));
         }
-        for dep in self.state.world.apply(change) {
-            self.touch(&dep);
+        for change in self.kept_beside(&change).into_iter().chain([change]) {
+            for dep in self.state.world.apply(change) {
+                self.touch(&dep);
+            }
+        }
+    }
+
+    /// A certificate that becomes unfit stays in service as it was; the process that starts after that does not know it.
+    fn kept_beside(&self, change: &Change) -> Option<Change> {
+        match change {
+            Change::Upsert(Object::Secret(new)) => {
+                let key = &new.metadata.key;
+                let before = self.state.world.all::<Secret>().get(key).filter(|before| *before != new)?;
+                match (is_fit(before), is_fit(new)) {
+                    (_, true) => Some(Change::Keep(key.clone(), None)),
+                    (true, false) => Some(Change::Keep(key.clone(), Some(before.clone()))),
+                    (false, false) => None,
+                }
+            }
+            Change::Delete(Ref { kind: Kind::Secret, key }) => Some(Change::Keep(key.clone(), None)),
+            _ => None,
         }
     }
 

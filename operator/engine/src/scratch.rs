@@ -246,13 +246,13 @@ impl<'s> View<'s> {
     fn statuses_of(&self, plan: &Plan) -> Vec<(Ref, serde_json::Value)> {
         let attached = |listener: &ListenerId| self.attached(listener);
         let gateway = Ref::new(Kind::Gateway, plan.gateway.clone());
-        let delivery = self.state.fleet.delivery(&plan.gateway, &gateway);
+        let delivery = self.state.served(&plan.gateway, &gateway);
         let report = self.state.quarantine.report(plan);
         let read = self.read();
         let status = status::gateway::project(&report, &attached, &delivery, read.addresses(&plan.gateway));
         let sets = report.sets.iter().map(|report| {
             let set = Ref::new(Kind::ListenerSet, report.set.clone());
-            let delivery = self.state.fleet.delivery(&plan.gateway, &set);
+            let delivery = self.state.served(&plan.gateway, &set);
             (set, serde_json::to_value(status::listener_set::project(report, &attached, &delivery)))
         });
         let all = sets.chain([(gateway, serde_json::to_value(status))]);

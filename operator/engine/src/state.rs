@@ -5,9 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sluice_core::{
     author::WriteOutcome,
     key::{NsName, Ref},
-    status::Delivery,
+    status::{Delivery, look},
     translate::{Attachment, Binding, HostKey, Lowered},
-    world::{self, World},
+    world::{self, Exposure, World},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -69,7 +69,17 @@ impl State {
         }
         let refused = self.quarantine.verdict(route, lowered, self.world.now);
         let refused = refused.or_else(|| hosts.iter().find_map(|host| self.quarantine.host_verdict(host)));
-        refused.unwrap_or_else(|| self.fleet.delivery(gateway, route))
+        refused.unwrap_or_else(|| self.served(gateway, route))
+    }
+
+    /// How far the proxies of a Gateway are with an object, refusals apart. In a cluster, where to look for those that are missing.
+    pub(crate) fn served(&self, gateway: &NsName, object: &Ref) -> Delivery {
+        match (self.fleet.delivery(gateway, object), self.world.settings.exposure) {
+            (Delivery::NoProxy(what), Exposure::Service) => {
+                Delivery::NoProxy(format!("{what}: {}", look("pods", gateway)).into())
+            }
+            (delivery, _) => delivery,
+        }
     }
 
     /// An object is written anew, or is wanted no longer.

@@ -123,3 +123,14 @@ fn an_object_of_a_kind_that_comes_to_be_served_is_written_then() {
     written(&served);
     assert_eq!(reasons(generated(&served).as_ref()), Some(("Pending", "Pending")));
 }
+
+#[test]
+fn a_gateway_without_proxies_says_where_to_look() {
+    let mut engine = engine();
+    let listeners = json!([{"name": "x", "port": 80, "protocol": "HTTP"}]);
+    let addresses = Input::Change(Change::Addresses(NsName::new("a", "one"), vec!["10.0.0.1".into()]));
+    let effects = engine.step([gateway("one", 1, &listeners), addresses]);
+    let status = &effects.statuses.iter().rfind(|update| update.target.kind == Kind::Gateway).unwrap().status;
+    let command = "kubectl describe pods -n a -l gateway.networking.k8s.io/gateway-name=one";
+    assert_eq!(status["conditions"][1]["message"], format!("no proxy of Gateway a/one is ready: {command}"));
+}

@@ -165,7 +165,7 @@ kind: GrpcService
 metadata: {name: shop}
 spec:
   hostnames: [grpc.example.com]
-  gateways: [{name: public, own: {}}]
+  gateways: [{name: public, own: {gatewayClassName: sluice}}]
   tls: {type: SelfSigned}
   backends:
   - {name: v1, service: {name: echo, port: 9000}}

@@ -130,8 +130,8 @@ spec:
   hostnames: [grpc.example.com, '*.a.example.com']
   gateways:
   - name: public
-    own: {port: 8443, allowedRoutes: {namespaces: {from: All}}, infrastructure: {annotations: {example.com/lb: internal}}}
-  - {name: plain, own: {}}
+    own: {gatewayClassName: sluice, port: 8443, allowedRoutes: {namespaces: {from: All}}, infrastructure: {annotations: {example.com/lb: internal}}}
+  - {name: plain, own: {gatewayClassName: sluice}}
   - {name: shared, ref: {namespace: infra, name: edge, port: 443}}
   - {name: extra, ref: {kind: ListenerSet, name: more, sectionName: https}}
   tls: {type: SelfSigned}

@@ -31,7 +31,10 @@ use crate::{
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use kube::Client;
-use sluice_core::key::{NsName, Text};
+use sluice_core::{
+    key::{NsName, Text},
+    world,
+};
 use sluice_engine::{Engine, Input, Settings};
 use std::{
     io,
@@ -108,6 +111,7 @@ impl Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     options.terms.check()?;
     let given = options.scope.given(&options.class).context("--profile")?;
+    let world = world::Settings { scope: options.scope.seen(), ..world::Settings::default() };
     let client = connect().await?;
     let xds = bind(options.xds, "--xds-address").await?;
     let pages = bind(options.admin, "--admin-address").await?;
@@ -127,7 +131,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 
     tokio::spawn(ended_by_signal(stop.clone()));
     let operator = Operator::new(plant.directory.clone(), plant.leadership.clone(), plant.queues.clone());
-    Runtime::new(Engine::new(Settings::default()), operator, metrics).run(queue, stop).await;
+    Runtime::new(Engine::new(Settings { world, ..Settings::default() }), operator, metrics).run(queue, stop).await;
 
     writing.shutdown().await;
     resign.cancel();

@@ -10,7 +10,7 @@ use super::source::Source;
 use serde_json::{Value, json};
 use sluice_core::{
     key::{Kind, Text},
-    world::{Change, DecodeError, Object},
+    world::{self, Change, DecodeError, Object},
 };
 use std::collections::BTreeSet;
 
@@ -36,6 +36,14 @@ impl Scope {
         kinds
             .flat_map(|kind| places.iter().map(move |namespace| Source { kind, namespace: namespace.clone() }))
             .collect()
+    }
+
+    /// What the core is told of it, so that it says what it cannot see.
+    pub(super) fn seen(&self) -> world::Scope {
+        match self {
+            Self::Cluster => world::Scope::Cluster,
+            Self::Namespaces { names, .. } => world::Scope::Namespaces(names.clone()),
+        }
     }
 
     /// Where namespaced objects are; one entry without a name is everywhere.

@@ -117,7 +117,7 @@ mod tests {
         world.apply(Change::Clock(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
         let spec = json!({
             "hostnames": ["grpc.example.com", "*.a.example.com"],
-            "gateways": [{"name": "public", "own": {}}],
+            "gateways": [{"name": "public", "own": {"gatewayClassName": "sluice"}}],
             "tls": {"type": "SelfSigned"},
             "backends": [{"name": "echo", "service": {"name": "echo", "port": 9000}}],
         });

@@ -302,3 +302,14 @@ fn kubectl_explains_every_kind_with_units_and_defaults() {
         assert!(flowing.contains(words), "{path}: expected {words} in {text}");
     }
 }
+
+#[test]
+fn an_own_gateway_survives_when_its_last_option_is_taken_out() {
+    let own =
+        |options: Value| edited(edited(service(), "/metadata/name", json!("own")), "/spec/gateways/0/own", options);
+    server().apply(&own(json!({"gatewayClassName": "sluice", "port": 8443})).to_string(), Keep::Stored).unwrap();
+    let left = server().apply(&own(json!({"gatewayClassName": "sluice"})).to_string(), Keep::Stored).unwrap();
+    assert_eq!(left["spec"]["gateways"][0]["own"], json!({"gatewayClassName": "sluice"}));
+    let nameless = own(json!({"port": 443}));
+    assert!(server().apply(&nameless.to_string(), Keep::DryRun).unwrap_err().message.contains("gatewayClassName"));
+}

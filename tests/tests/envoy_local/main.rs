@@ -9,5 +9,6 @@ mod reconnect;
 mod refusal;
 mod replies;
 mod restart;
+mod rotation;
 mod rules;
 mod service;

@@ -63,7 +63,7 @@ impl Author<'_, '_> {
     }
 
     fn own(&mut self, entry: &str, own: &OwnGateway) {
-        let class = own.gateway_class_name();
+        let class = own.gateway_class_name.as_str();
         if let Err(refusal) = self.may_own(entry, class) {
             self.reach.refusals.push(refusal);
             return;

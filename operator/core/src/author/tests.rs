@@ -58,7 +58,7 @@ fn object(kind: Kind, name: &str, mut fields: Value) -> Value {
 fn service(changes: &Value) -> Value {
     let mut spec = json!({
         "hostnames": ["grpc.example.com"],
-        "gateways": [{"name": "public", "own": {}}],
+        "gateways": [{"name": "public", "own": {"gatewayClassName": "sluice"}}],
         "tls": {"type": "SelfSigned"},
         "backends": [{"name": "stable", "service": {"name": "echo", "port": 9000}}],
     });

@@ -2,7 +2,8 @@
 
 use super::Finding;
 use crate::{
-    key::{Kind, NsName, Ref, Text},
+    key::{Kind, NsName, Ref},
+    translate::selection,
     world::{
         World,
         backend::{EndpointSlice, Service},
@@ -13,8 +14,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
 };
-
-type Labels = BTreeMap<Text, Text>;
 
 /// Compares the backends of each route with each other: at most 16 · 16 of them, so O(routes · backends²).
 pub(super) fn overlaps(world: &World) -> Vec<Finding> {
@@ -47,35 +46,15 @@ fn backends(route: &Route) -> BTreeSet<NsName> {
 
 /// Whether every pod of `narrow` is one of `wide` as well.
 fn by_selector(world: &World, route: &Ref, wide: &NsName, narrow: &NsName) -> Option<Finding> {
-    let selector = |key: &NsName| world.all::<Service>().get(key).map(|service| &service.spec.selector);
-    let (ours, theirs) = (selector(wide)?, selector(narrow)?);
-    let contained = !ours.is_empty() && ours.iter().all(|(name, value)| theirs.get(name) == Some(value));
-    // Equal selectors are said once, of the later one.
-    if !contained || wide.namespace != narrow.namespace || (ours == theirs && wide < narrow) {
-        return None;
-    }
-    let advice = match distinguishing(ours, theirs) {
-        Some((name, value)) => {
-            format!("add {name} to its selector, with the value of its own pods (not {value})")
-        }
-        None => "select each by a label that the other's pods do not have".to_owned(),
-    };
+    let service = |key: &NsName| world.all::<Service>().get(key);
+    let found = selection::inclusion(service(wide)?, service(narrow)?)?;
     let message = format!(
-        "selects {} and so reaches the pods of Service {narrow} ({}) too, which {route} has as another backend: \
-        {advice}",
-        written(ours),
-        written(theirs)
+        "selects {} and so reaches the pods of Service {narrow} ({}) too, which {route} has as another backend: {}",
+        found.selected,
+        found.within,
+        found.advice()
     );
     Some(Finding::new(Ref::new(Kind::Service, wide.clone()), "spec.selector", message))
-}
-
-/// The label that tells the narrower selection apart.
-fn distinguishing<'l>(wide: &Labels, narrow: &'l Labels) -> Option<(&'l Text, &'l Text)> {
-    narrow.iter().find(|(name, _)| !wide.contains_key(*name))
-}
-
-fn written(labels: &Labels) -> String {
-    labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
 }
 
 type Addresses = BTreeMap<NsName, BTreeSet<SocketAddr>>;

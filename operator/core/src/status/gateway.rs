@@ -5,16 +5,17 @@
 //! **Invariant:** `Programmed` is only True when an address is assigned, a listener is served and the proxies
 //! acknowledged.
 
-use super::{Condition, Delivery, Reason, Truth, listener, listener::ListenerStatus, verdicts};
+use super::{Condition, Delivery, Reason, Truth, listener, listener::ListenerStatus, look, verdicts};
 use crate::{
     key::Text,
     translate::{
         ListenerId,
-        attach::{GatewayRefusal, GatewayReport, ListenerReport, SetReport, Standing},
+        attach::{GatewayRefusal, GatewayReport, ListenerReport, Reach, SetReport, Standing},
     },
-    world::gateway::Address,
+    world::{Scope, gateway::Address},
 };
 use serde::Serialize;
+use sluice_api::profile::ServiceType;
 use std::net::IpAddr;
 
 /// `Accepted` of a Gateway. Source: Gateway API, `GatewayConditionReason`.
@@ -78,8 +79,9 @@ verdicts! {
 pub struct GatewayStatus {
     /// Where it is reached.
     pub addresses: Vec<GatewayAddress>,
-    /// ListenerSets that are accepted.
-    pub attached_listener_sets: usize,
+    /// ListenerSets that are accepted; not said where there are none, because the field came with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<usize>,
     /// Conditions.
     pub conditions: Vec<Condition>,
     /// Its own listeners.
@@ -114,12 +116,16 @@ pub fn project(
     let listeners = report.listeners.iter();
     GatewayStatus {
         addresses: addresses(report, assigned),
-        attached_listener_sets: report.sets.iter().filter(|set| set.is_accepted()).count(),
+        attached_listener_sets: report.serves_sets.then(|| attached_sets(report)),
         conditions,
         listeners: listeners
             .map(|listener| listener::project(listener, attached(&listener.id), delivery, report.generation))
             .collect(),
     }
+}
+
+fn attached_sets(report: &GatewayReport) -> usize {
+    report.sets.iter().filter(|set| set.is_accepted()).count()
 }
 
 fn accepted(report: &GatewayReport) -> Condition {
@@ -130,11 +136,22 @@ fn accepted(report: &GatewayReport) -> Condition {
     let bad = report.listeners.iter().filter(|listener| !listener.is_accepted()).collect::<Vec<_>>();
     let named = bad.iter().map(|listener| &*listener.id.section).collect::<Vec<_>>().join(", ");
     if bad.is_empty() {
-        say(Accepted::Accepted, "Gateway is accepted".to_owned())
+        say(Accepted::Accepted, all_accepted(&report.scope).to_owned())
     } else if bad.len() < report.listeners.len() {
         say(Accepted::SomeListeners, format!("Gateway is accepted without listeners {named}; see their conditions"))
     } else {
         say(Accepted::NoListener, format!("No listener is accepted: {named}; see their conditions"))
+    }
+}
+
+/// Where statuses of classes cannot be written, this is the only place to say whose profile holds.
+fn all_accepted(scope: &Scope) -> &'static str {
+    match scope {
+        Scope::Cluster => "Gateway is accepted",
+        Scope::Namespaces(_) => {
+            "Gateway is accepted; its class and profile are those that this install was given, GatewayClass objects are \
+             neither read nor written"
+        }
     }
 }
 
@@ -160,13 +177,28 @@ fn programmed(report: &GatewayReport, delivery: &Delivery, assigned: &[Text]) ->
     } else if all_listeners(report).all(|listener| is_dead(listener.standing)) {
         say(Programmed::Invalid, "No listener can be served; see the conditions of the listeners".to_owned())
     } else if assigned.is_empty() {
-        say(Programmed::AddressNotAssigned, "Waiting for an address".to_owned())
+        say(Programmed::AddressNotAssigned, unassigned(report))
     } else if !all_listeners(report).any(|listener| listener.standing == Standing::Served) {
         say(Programmed::Pending, "Waiting for a proxy to bind the ports of the listeners".to_owned())
     } else if let Some(rejection) = listener::rejection(&report.listeners) {
         say(Programmed::Invalid, rejection)
     } else {
         delivered(delivery, report.generation)
+    }
+}
+
+/// Nobody can tell a load balancer that is slow from one that does not exist, so both ways out are named.
+fn unassigned(report: &GatewayReport) -> String {
+    match &report.reach {
+        Reach::Host => "Waiting for an address".to_owned(),
+        Reach::Service { class, kind: ServiceType::LoadBalancer } => format!(
+            "No load balancer has given an address to the Gateway's Service: {}; in a cluster without load balancers, set \
+             proxies.service.type to NodePort or ClusterIP in the GatewayProfile of GatewayClass {class}",
+            look("service", &report.gateway)
+        ),
+        Reach::Service { .. } => {
+            format!("The Gateway's Service has no address yet: {}", look("service", &report.gateway))
+        }
     }
 }
 

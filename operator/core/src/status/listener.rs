@@ -102,6 +102,12 @@ pub enum Refusal {
          rather than served without it: remove spec.tls.frontend to serve every client"
     )]
     ClientCertificates,
+    /// `allowedRoutes` chooses by labels of namespaces, which are not seen.
+    #[error(
+        "allowedRoutes.namespaces.from: Selector reads labels of namespaces, which this install does not see: use Same, \
+         or All (every namespace that is watched), or select by kubernetes.io/metadata.name alone"
+    )]
+    SelectorOutOfSight,
     /// Beyond the limit.
     #[error(
         "the Gateway and its ListenerSets have more than {0} listeners, and this one is beyond: use another Gateway"
@@ -136,6 +142,9 @@ pub enum Unresolved {
     /// The certificate.
     #[error(transparent)]
     Certificate(CertificateProblem),
+    /// The certificate, and another one was there before it.
+    #[error("{0}; the certificate that was there before stays in service meanwhile")]
+    Kept(CertificateProblem),
     /// A certificate that was fit as far as Sluice can tell, and that the proxies cannot use.
     #[error("the proxies refused Secret {secret}: {message}; give it a certificate with the key that belongs to it")]
     Refused {
@@ -226,7 +235,7 @@ fn accepted(report: &ListenerReport, generation: i64) -> Condition {
         Refusal::Conflict(Conflict::Hostname(..)) => Accepted::HostnameConflict,
         Refusal::Conflict(Conflict::Protocol(_)) => Accepted::ProtocolConflict,
         Refusal::Protocol(_) => Accepted::UnsupportedProtocol,
-        Refusal::Mode(_) | Refusal::ClientCertificates => Accepted::UnsupportedValue,
+        Refusal::Mode(_) | Refusal::ClientCertificates | Refusal::SelectorOutOfSight => Accepted::UnsupportedValue,
         Refusal::TooMany(_) => Accepted::TooManyListeners,
     };
     Condition::new(verdict, refusal.to_string(), generation)
@@ -295,6 +304,7 @@ fn resolved(unresolved: &[Unresolved], generation: i64) -> Condition {
         Unresolved::NoCertificate
         | Unresolved::CertificateKind { .. }
         | Unresolved::Certificate(_)
+        | Unresolved::Kept(_)
         | Unresolved::Refused { .. } => ResolvedRefs::InvalidCertificateRef,
         Unresolved::Kind { .. } | Unresolved::CleartextGrpc => ResolvedRefs::InvalidRouteKinds,
     };

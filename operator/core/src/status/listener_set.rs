@@ -86,6 +86,12 @@ fn accepted(report: &SetReport) -> Condition {
              spec.allowedListeners"
                 .to_owned(),
         ),
+        Some(SetRefusal::SelectorOutOfSight) => (
+            Accepted::NotAllowed,
+            "spec.allowedListeners of the Gateway chooses by labels of namespaces, which this install does not see: its \
+             owner must use Same or All, or select by kubernetes.io/metadata.name alone"
+                .to_owned(),
+        ),
         Some(SetRefusal::ParentNotAccepted) => {
             (Accepted::ParentNotAccepted, "The Gateway is not accepted; see its conditions".to_owned())
         }
@@ -103,7 +109,9 @@ fn programmed(report: &SetReport, delivery: &Delivery) -> Condition {
     let say = |verdict, message: &str| Condition::new(verdict, message, report.generation);
     let any = |standing| report.listeners.iter().any(|listener| listener.standing == standing);
     match (&report.refusal, delivery) {
-        (Some(SetRefusal::NotAllowed), _) => say(Programmed::NotAllowed, "The Gateway does not allow this ListenerSet"),
+        (Some(SetRefusal::NotAllowed | SetRefusal::SelectorOutOfSight), _) => {
+            say(Programmed::NotAllowed, "The Gateway does not allow this ListenerSet")
+        }
         (Some(SetRefusal::ParentNotAccepted), _) => {
             say(Programmed::ParentNotProgrammed, "The Gateway is not accepted; see its conditions")
         }

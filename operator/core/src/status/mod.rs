@@ -19,7 +19,13 @@ pub mod route;
 pub(crate) use condition::verdicts;
 pub use condition::{Condition, Reason, Truth};
 
-use crate::key::Text;
+use crate::key::{NsName, Text};
+
+/// The command that shows what runs for a Gateway in a cluster.
+pub fn look(kind: &str, gateway: &NsName) -> String {
+    let NsName { namespace, name } = gateway;
+    format!("kubectl describe {kind} -n {namespace} -l {}={name}", sluice_api::GATEWAY_LABEL)
+}
 
 /// How far a generation of an object has come on its way to the proxies of one Gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]

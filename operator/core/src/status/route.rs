@@ -110,7 +110,7 @@ fn conditions(attachment: &Attachment, problems: &[Problem], standing: &Standing
     };
     let reason = match refusal.finding() {
         Finding::Accepted(reason) => reason,
-        Finding::ResolvedRefs(_) | Finding::Dropped(_) => Accepted::UnsupportedValue,
+        Finding::ResolvedRefs(_) | Finding::Dropped(_) | Finding::Informs => Accepted::UnsupportedValue,
     };
     vec![Condition::new(reason, refusal.to_string(), generation), resolved]
 }
@@ -124,15 +124,22 @@ fn refusal(attachment: &Attachment, standing: &Standing) -> Option<Problem> {
 fn resolved(problems: &[Problem], generation: i64) -> Condition {
     let unresolved = problems.iter().filter_map(|problem| match problem.finding() {
         Finding::ResolvedRefs(reason) => Some((reason, problem)),
-        Finding::Accepted(_) | Finding::Dropped(_) => None,
+        Finding::Accepted(_) | Finding::Dropped(_) | Finding::Informs => None,
     });
     let unresolved: Vec<(ResolvedRefs, &Problem)> = unresolved.collect();
     match unresolved.first() {
-        None => Condition::new(ResolvedRefs::ResolvedRefs, "All references are resolved", generation),
+        None => Condition::new(ResolvedRefs::ResolvedRefs, all_resolved(problems), generation),
         Some((reason, _)) => {
             Condition::new(*reason, listed(unresolved.iter().map(|(_, problem)| *problem)), generation)
         }
     }
+}
+
+/// What is as it should be, and what may not be as it was meant.
+fn all_resolved(problems: &[Problem]) -> String {
+    let notes = problems.iter().filter(|problem| problem.finding() == Finding::Informs);
+    let said = ["All references are resolved".to_owned()].into_iter().chain(notes.map(ToString::to_string));
+    said.collect::<Vec<_>>().join("; ")
 }
 
 fn partially_invalid(problems: &[Problem], generation: i64) -> Option<Condition> {

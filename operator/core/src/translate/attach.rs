@@ -20,7 +20,7 @@ mod report;
 mod tests;
 
 pub use place::{Plan, Routing};
-pub use report::{GatewayRefusal, GatewayReport, ListenerReport, SetRefusal, SetReport, Standing};
+pub use report::{GatewayRefusal, GatewayReport, ListenerReport, Reach, SetRefusal, SetReport, Standing};
 
 use super::{
     AttachmentPolicy, ListenerId, Offer, Surface,
@@ -28,11 +28,11 @@ use super::{
     profile,
 };
 use crate::{
-    key::{NsName, Text},
+    key::{Kind, NsName, Text},
     world::{
-        Parent, Reader,
+        Exposure, Parent, Reader, Scope,
         backend::Namespace,
-        gateway::{Gateway, GatewayClass, Listener, ListenerSet, Namespaces},
+        gateway::{Gateway, GatewayClass, Listener, ListenerSet, NAME_LABEL, Namespaces},
         meta::seniority,
     },
 };
@@ -115,11 +115,18 @@ pub fn admits(choice: &Namespaces, own: &Text, namespace: &Text, read: &Reader) 
     }
 }
 
+/// Whether a choice needs labels of namespaces where these are not seen.
+pub(crate) fn is_out_of_sight(choice: Option<&Namespaces>, read: &Reader) -> bool {
+    let selector =
+        choice.filter(|choice| choice.from.as_deref() == Some("Selector")).and_then(|it| it.selector.as_ref());
+    *read.scope() != Scope::Cluster && selector.is_some_and(|selector| !selector.asks_for_the_name_alone())
+}
+
 /// The labels of a namespace, with the one that every API server sets; it alone if the object is not known.
 fn labels(namespace: &Text, read: &Reader) -> BTreeMap<Text, Text> {
     let object = read.get::<Namespace>(&NsName::cluster(namespace.clone()));
     let mut labels = object.map(|object| object.metadata.labels.clone()).unwrap_or_default();
-    labels.entry("kubernetes.io/metadata.name".into()).or_insert_with(|| namespace.clone());
+    labels.entry(NAME_LABEL.into()).or_insert_with(|| namespace.clone());
     labels
 }
 
@@ -217,6 +224,8 @@ impl<'w> Draft<'_, 'w> {
     fn set_refusal(&self, member: &Member) -> Option<SetRefusal> {
         if member.allowed {
             self.refusal.as_ref().map(|_| SetRefusal::ParentNotAccepted)
+        } else if is_out_of_sight(self.gateway.spec.allowed_listeners.namespaces.as_ref(), self.read) {
+            Some(SetRefusal::SelectorOutOfSight)
         } else {
             Some(SetRefusal::NotAllowed)
         }
@@ -227,10 +236,27 @@ impl<'w> Draft<'_, 'w> {
             gateway: self.gateway.metadata.key.clone(),
             generation: self.gateway.metadata.generation,
             refusal: self.refusal.clone(),
+            reach: self.reach(),
+            scope: self.read.scope().clone(),
+            serves_sets: self.read.serves(Kind::ListenerSet),
             backend_certificate: self.gateway.spec.tls.as_ref().is_some_and(|tls| tls.backend),
             requested: self.gateway.spec.addresses.clone(),
             listeners,
             sets,
+        }
+    }
+
+    fn reach(&self) -> Reach {
+        match self.read.exposure() {
+            Exposure::Host => Reach::Host,
+            Exposure::Service => {
+                let profile = profile::spec(self.class, self.read).ok().flatten();
+                let proxies = profile.and_then(|profile| profile.proxies.clone()).unwrap_or_default();
+                Reach::Service {
+                    class: self.gateway.spec.gateway_class_name.clone(),
+                    kind: proxies.service.unwrap_or_default().service_type(),
+                }
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     hostname::Hostname,
     ir,
     key::{NsName, Text},
-    world::{Reader, secret::Secret, secret::Sensitive},
+    world::{Reader, Surfaces, World, secret::Secret, secret::Sensitive},
 };
 use chrono::{DateTime, Utc};
 use x509_parser::{
@@ -92,14 +92,30 @@ pub struct Inspected {
     pub not_after: DateTime<Utc>,
 }
 
-/// What proxies are given.
+/// What proxies are given: what the Secret holds or, while that is unfit, what it held before.
 pub fn load(secret: &NsName, read: &Reader) -> Result<ir::Certificate, CertificateProblem> {
-    inspect(secret, read).map(|inspected| inspected.certificate)
+    let inspected = inspect(secret, read).or_else(|problem| before(secret, read).ok_or(problem));
+    inspected.map(|inspected| inspected.certificate)
 }
 
-/// What proxies are given, and what is to be said about it. Parses the chain: about 0.1 ms.
+/// What is to be said about what the Secret holds. Parses the chain: about 0.1 ms.
 pub fn inspect(secret: &NsName, read: &Reader) -> Result<Inspected, CertificateProblem> {
     let object = read.get::<Secret>(secret).ok_or_else(|| CertificateProblem::Absent(secret.clone()))?;
+    examine(secret, object, read)
+}
+
+/// What a Secret held before it became unfit.
+pub fn before(secret: &NsName, read: &Reader) -> Option<Inspected> {
+    examine(secret, read.kept(secret)?, read).ok()
+}
+
+/// Whether a Secret holds a certificate that proxies can load, whatever its dates.
+pub fn is_fit(secret: &Secret) -> bool {
+    let (world, surfaces) = (World::default(), Surfaces::new());
+    examine(&secret.metadata.key, secret, &Reader::new(&world, &surfaces)).is_ok()
+}
+
+fn examine(secret: &NsName, object: &Secret, read: &Reader) -> Result<Inspected, CertificateProblem> {
     if &*object.kind != "kubernetes.io/tls" {
         return Err(CertificateProblem::WrongType { secret: secret.clone(), found: object.kind.clone() });
     }

@@ -16,7 +16,7 @@ mod http;
 mod rule;
 mod url;
 
-use super::{Attachment, Lowered, Rank, policy};
+use super::{Attachment, Lowered, Rank, policy, selection};
 use crate::{
     ir,
     key::{Kind, Ref},
@@ -76,6 +76,9 @@ fn assemble(attachments: Vec<Attachment>, object: &Route, lowering: &rule::Lower
     }
     lowered.clusters.sort_unstable();
     lowered.clusters.dedup();
+    let services = lowered.clusters.iter().map(|cluster| &cluster.service).collect();
+    let shared = selection::first_inclusion(&services, lowering.read).map(|found| Problem::SharedPods(Box::new(found)));
+    lowered.problems.extend(shared);
     drop_rules(lowered, faults, object.rules.len())
 }
 

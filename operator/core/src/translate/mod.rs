@@ -18,6 +18,7 @@ mod matches;
 pub mod merge;
 pub(crate) mod policy;
 pub mod profile;
+pub mod selection;
 
 use crate::{
     hostname::Hostname,

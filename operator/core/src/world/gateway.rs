@@ -8,6 +8,9 @@ use crate::{
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
+/// The label of a namespace that every API server sets to its name.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
 /// `GatewayClass`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct GatewayClass {
@@ -250,6 +253,14 @@ impl Selector {
     pub fn matches(&self, labels: &BTreeMap<Text, Text>) -> bool {
         self.match_labels.iter().all(|(name, value)| labels.get(name) == Some(value))
             && self.match_expressions.iter().all(|requirement| requirement.holds(labels))
+    }
+}
+
+impl Selector {
+    /// Whether it asks for nothing but the label that every API server sets, so that a name decides.
+    pub fn asks_for_the_name_alone(&self) -> bool {
+        let expressions = self.match_expressions.iter().map(|requirement| &requirement.key);
+        self.match_labels.keys().chain(expressions).all(|label| &**label == NAME_LABEL)
     }
 }
 

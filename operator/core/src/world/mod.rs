@@ -27,7 +27,7 @@ pub use store::{Exposure, Scope, Settings, Stored, Table, World};
 
 use crate::key::{Kind, NsName, Ref, Text};
 use chrono::{DateTime, Utc};
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 /// What a route attaches to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +76,8 @@ pub enum Change {
     Observe(Ref, Option<observed::Observed>),
     /// The time is now this. Time never runs backwards: an earlier one is ignored.
     Clock(DateTime<Utc>),
+    /// What a Secret held before its certificate became unfit; `None` once it is fit again.
+    Keep(NsName, Option<Arc<secret::Secret>>),
     /// Where the proxies of a Gateway bind a listener's port, or nowhere yet.
     Bind(NsName, u16, Option<SocketAddr>),
     /// The addresses at which a Gateway is reached.

@@ -2,7 +2,7 @@
 
 use super::{
     Dep, Exposure, Parent, Scope, Stored, World, backend::EndpointSlice, backend::ReferenceGrant, observed::Observed,
-    route::Route,
+    route::Route, secret::Secret,
 };
 use crate::{
     key::{Kind, NsName, Ref, Text},
@@ -82,6 +82,12 @@ impl<'w> Reader<'w> {
     pub fn observed(&self, reference: &Ref) -> Option<&'w Arc<Observed>> {
         self.note(Dep::Observed(reference.clone()));
         self.world.observed.get(reference)
+    }
+
+    /// What a Secret held before its certificate became unfit.
+    pub fn kept(&self, secret: &NsName) -> Option<&'w Arc<Secret>> {
+        self.note(Dep::Object(Ref::new(Kind::Secret, secret.clone())));
+        self.world.kept.get(secret)
     }
 
     /// The grants in a namespace, by name.

@@ -90,6 +90,7 @@ pub struct World {
     pub(super) namespaces: Table<Namespace>,
     pub(super) certificates: Table<Certificate>,
     pub(super) unserved: BTreeSet<Kind>,
+    pub(super) kept: Table<Secret>,
     pub(super) observed: BTreeMap<Ref, Arc<Observed>>,
     pub(super) binds: BTreeMap<(NsName, u16), SocketAddr>,
     pub(super) addresses: BTreeMap<NsName, Vec<Text>>,
@@ -179,6 +180,7 @@ impl World {
                 self.now = self.now.max(now);
                 Vec::new()
             }
+            Change::Keep(secret, before) => self.keep(secret, before),
             Change::Bind(gateway, port, address) => self.bind(gateway, port, address),
             Change::Addresses(gateway, addresses) => self.set_addresses(gateway, addresses),
             Change::Served(kind, true) => {
@@ -311,6 +313,14 @@ impl World {
         });
         self.slices_of.shift(key, &before, &after);
         moved.touch_with(before.into_iter().chain(after).map(Dep::Slices))
+    }
+
+    fn keep(&mut self, secret: NsName, before: Option<Arc<Secret>>) -> Vec<Dep> {
+        let moved = match before {
+            Some(before) => self.kept.insert(secret.clone(), before.clone()).as_ref() != Some(&before),
+            None => self.kept.remove(&secret).is_some(),
+        };
+        moved.then_some(Dep::Object(Ref::new(Kind::Secret, secret))).into_iter().collect()
     }
 
     fn put_secret(&mut self, key: &NsName, new: Option<Arc<Secret>>) -> Vec<Dep> {

@@ -148,7 +148,7 @@ impl Engine {
             self.deps.forget(&task);
             return None;
         };
-        let delivery = self.state.fleet.delivery(&object.key, object);
+        let delivery = self.state.served(&object.key, object);
         let report = self.state.quarantine.report(plan);
         let attached = |listener: &ListenerId| self.routes.attached(listener);
         let status = status::gateway::project(&report, &attached, &delivery, &addresses);
@@ -160,7 +160,7 @@ impl Engine {
         let plan = self.gateways.plan(&surface.gateway)?;
         let whole = self.state.quarantine.report(plan);
         let report = whole.sets.iter().find(|report| report.set == object.key)?;
-        let delivery = self.state.fleet.delivery(&surface.gateway, object);
+        let delivery = self.state.served(&surface.gateway, object);
         let attached = |listener: &ListenerId| self.routes.attached(listener);
         Said::new(report.generation, &status::listener_set::project(report, &attached, &delivery))
     }

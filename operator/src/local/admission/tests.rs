@@ -20,7 +20,7 @@ kind: GrpcService
 metadata: {name: echo}
 spec:
   hostnames: [grpc.example.com]
-  gateways: [{name: public, own: {}}]
+  gateways: [{name: public, own: {gatewayClassName: sluice}}]
   tls: {type: SelfSigned}
   backends:
   - {name: stable, service: {name: grpc-echo, port: 9000}}

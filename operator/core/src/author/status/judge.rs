@@ -8,15 +8,19 @@ use crate::{
     author::{Authored, order::Order, rails::Refusal, route, tls::State},
     key::{Kind, NsName, Ref},
     status::{Condition, Truth},
+    translate::selection,
     world::{Reader, observed::ObservedCondition, secret::Secret},
 };
 use sluice_api::{
     GrpcServiceSpec,
+    grpcservice::Backend,
     reasons::{
         AcceptedReason, CertificateReadyReason, GeneratedReason, PolicyAcceptedReason, ProgrammedReason, ReadyReason,
         Reason, ResolvedRefsReason, RulesInOrderReason, Status,
     },
 };
+
+use std::collections::BTreeSet;
 
 /// Everything that the conditions are made of.
 pub(super) struct Facts<'a, 'w> {
@@ -314,11 +318,19 @@ impl Facts<'_, '_> {
             Some(condition) if &*condition.status == "True" => (ResolvedRefsReason::ResolvedRefs, String::new()),
             Some(condition) => named(ResolvedRefsReason::ALL, condition, ResolvedRefsReason::RefusedByGateway),
         });
-        worst(
-            words,
-            (ResolvedRefsReason::ResolvedRefs, "every reference is resolved".into()),
-            ResolvedRefsReason::Pending,
-        )
+        let good = format!("every reference is resolved{}", self.shared_pods());
+        worst(words, (ResolvedRefsReason::ResolvedRefs, good), ResolvedRefsReason::Pending)
+    }
+
+    /// Whoever serves the route, two backends with pods in common are rarely meant.
+    fn shared_pods(&self) -> String {
+        let key = |backend: &Backend| {
+            let namespace = backend.service.namespace.as_deref().unwrap_or(&self.service.namespace);
+            NsName::new(namespace, backend.service.name.as_str())
+        };
+        let services: BTreeSet<NsName> = self.spec.backends.iter().map(key).collect();
+        let found = selection::first_inclusion(&services.iter().collect(), self.read);
+        found.map(|inclusion| format!("; {inclusion}")).unwrap_or_default()
     }
 
     fn policy(&self) -> Word<PolicyAcceptedReason> {
@@ -347,8 +359,7 @@ impl Facts<'_, '_> {
             "True" => (PolicyAcceptedReason::Accepted, String::new()),
             _ => named(PolicyAcceptedReason::ALL, condition, PolicyAcceptedReason::Invalid),
         });
-        let foreign =
-            self.parents.iter().any(|parent| parent.condition("Accepted").is_some() && !Self::is_ours(parent));
+        let foreign = self.parents.iter().any(|parent| self.is_foreign(parent));
         let silent = if foreign {
             (
                 PolicyAcceptedReason::Unsupported,
@@ -366,9 +377,13 @@ impl Facts<'_, '_> {
         }
     }
 
-    /// Whether the route's parent entry carries the condition that only Sluice writes.
-    fn is_ours(parent: &Parent) -> bool {
-        parent.condition("sluice.dev/Programmed").is_some()
+    /// Whether another controller answers for the Gateway: its class says so or, where classes are not seen, its answer lacks
+    /// the condition that only Sluice writes.
+    fn is_foreign(&self, parent: &Parent) -> bool {
+        match &parent.controller {
+            Some(controller) => controller != self.read.controller(),
+            None => parent.condition("Accepted").is_some() && parent.condition("sluice.dev/Programmed").is_none(),
+        }
     }
 
     fn programmed(&self) -> Word<ProgrammedReason> {

@@ -3,10 +3,10 @@
 use super::GatewayState;
 use crate::{
     author::{Authored, GatewayReport},
-    key::{Kind, NsName, Ref},
+    key::{Kind, NsName, Ref, Text},
     world::{
         Reader,
-        gateway::{Gateway, ListenerSet},
+        gateway::{Gateway, GatewayClass, ListenerSet},
         observed::{Observed, ObservedCondition, ObservedParent},
         route::ParentRef,
     },
@@ -16,6 +16,8 @@ use std::sync::Arc;
 /// One parent of the route.
 pub(super) struct Parent<'a> {
     pub(super) report: &'a GatewayReport,
+    /// Who answers for the Gateway's class, as far as it is known.
+    pub(super) controller: Option<Text>,
     /// Whether the Gateway exists.
     pub(super) exists: bool,
     /// Conditions of the route's parent entry, of the route's current generation.
@@ -49,17 +51,20 @@ pub(super) fn read<'a>(service: &NsName, authored: &'a Authored, read: &Reader) 
     let generation = read.route(&route).map_or(0, |route| route.metadata.generation);
     let observed = read.observed(&route).cloned();
     let parents = observed.as_deref().map(|status| status.parents.as_slice()).unwrap_or_default();
-    let reports = authored.report.gateways.iter();
-    reports.map(|report| parent(service, report, current(service, report, parents, generation), read)).collect()
+    let said = RouteSaid { parents, generation };
+    authored.report.gateways.iter().map(|report| parent(service, report, &said, read)).collect()
 }
 
-fn parent<'a>(
-    service: &NsName,
-    report: &'a GatewayReport,
-    conditions: Vec<ObservedCondition>,
-    read: &Reader,
-) -> Parent<'a> {
+/// What is said of the route.
+struct RouteSaid<'s> {
+    parents: &'s [ObservedParent],
+    generation: i64,
+}
+
+fn parent<'a>(service: &NsName, report: &'a GatewayReport, said: &RouteSaid, read: &Reader) -> Parent<'a> {
     let object = read.get::<Gateway>(&report.gateway);
+    let controller = object.and_then(|gateway| controller(&gateway.spec.gateway_class_name, read));
+    let conditions = said.of(report, controller.as_ref(), service);
     let gateway = read.observed(&Ref::new(Kind::Gateway, report.gateway.clone()));
     let gateway = Said::of(gateway, object.map_or(0, |object| object.metadata.generation));
     let set = report.listener_set.as_ref().map(|key| listener_set(key, read)).unwrap_or_default();
@@ -67,6 +72,7 @@ fn parent<'a>(
         report.listener_set.is_none() && report.gateway.namespace == service.namespace && report.port.is_some();
     Parent {
         report,
+        controller,
         exists: object.is_some(),
         conditions,
         listeners: if is_own { gateway.listeners } else { set.listeners },
@@ -98,23 +104,29 @@ impl Said {
     }
 }
 
+/// `observedGeneration` is optional: a controller that leaves it out can only be taken to speak of what is there.
 fn of_generation<'c>(
     conditions: impl IntoIterator<Item = &'c ObservedCondition>,
     generation: i64,
 ) -> Vec<ObservedCondition> {
-    conditions.into_iter().filter(|condition| condition.observed_generation >= generation).cloned().collect()
+    let is_current = |said: i64| said == 0 || said >= generation;
+    conditions.into_iter().filter(|condition| is_current(condition.observed_generation)).cloned().collect()
 }
 
-/// The parent's conditions of the route's current generation.
-fn current(
-    service: &NsName,
-    report: &GatewayReport,
-    parents: &[ObservedParent],
-    generation: i64,
-) -> Vec<ObservedCondition> {
-    let ours = parents.iter().find(|parent| same(&parent.parent_ref, &report.parent_ref, service));
-    let conditions = ours.map(|parent| parent.conditions.as_slice()).unwrap_or_default();
-    of_generation(conditions, generation)
+fn controller(class: &Text, read: &Reader) -> Option<Text> {
+    let class = read.get::<GatewayClass>(&NsName::cluster(class.clone()))?;
+    Some(class.spec.controller_name.clone())
+}
+
+impl RouteSaid<'_> {
+    /// Conditions of a parent, of the route's current generation. Where several controllers have an entry for it, as after a
+    /// Gateway changed its class, the one that answers for the class counts.
+    fn of(&self, report: &GatewayReport, controller: Option<&Text>, service: &NsName) -> Vec<ObservedCondition> {
+        let all = self.parents.iter().filter(|parent| same(&parent.parent_ref, &report.parent_ref, service));
+        let of_class = |parent: &&ObservedParent| controller.is_none_or(|wanted| parent.controller_name == *wanted);
+        let entry = all.into_iter().find(of_class);
+        of_generation(entry.map(|parent| parent.conditions.as_slice()).unwrap_or_default(), self.generation)
+    }
 }
 
 /// References are equal if they mean the same: an absent namespace is the route's.

@@ -11,7 +11,8 @@ fn grants_are_for_the_services_own_objects_by_name() {
         {"name": "b", "service": {"name": "echo", "port": 9001}},
         {"name": "c", "service": {"name": "theirs", "namespace": "team-b", "port": 9000}},
     ]);
-    let gateways = json!([{"name": "public", "own": {}}, {"name": "shared", "ref": {"name": "edge"}}]);
+    let gateways =
+        json!([{"name": "public", "own": {"gatewayClassName": "sluice"}}, {"name": "shared", "ref": {"name": "edge"}}]);
     let table = [
         ("Service", "service", json!([{"group": "", "kind": "Service", "name": "echo"}])),
         (

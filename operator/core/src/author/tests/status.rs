@@ -271,12 +271,14 @@ fn a_gateway_that_nobody_reaches_keeps_a_service_from_being_programmed() {
     let table = [
         (1, "AddressNotAssigned", "False", "AddressNotAssigned"),
         (1, "AddressNotUsable", "False", "RefusedByGateway"),
-        (0, "AddressNotAssigned", "True", "Programmed"),
+        (2, "AddressNotAssigned", "True", "Programmed"),
     ];
     for (generation, reason, truth, expected) in table {
         let mut world = ready();
-        let mut condition = condition("Programmed", "False", reason, "no address");
-        condition["observedGeneration"] = generation.into();
+        let mut own = authored(&world).objects.into_iter().find(|it| it.reference.kind == Kind::Gateway).unwrap().value;
+        own["metadata"]["generation"] = generation.into();
+        put(&mut world, &own);
+        let condition = condition("Programmed", "False", reason, "no address");
         observe(&mut world, &gateway(), &json!({"conditions": [condition]}));
         let words = if truth == "True" { "every proxy" } else { "no address" };
         assert_says(&world, "Programmed", (truth, expected, words));
@@ -481,4 +483,107 @@ fn ready_names_a_failure_before_something_that_only_waits() {
     answer(&mut world, &[condition("Accepted", "False", "NoMatchingParent", "no listener")]);
     assert_says(&world, "CertificateReady", ("Unknown", "Issuing", ""));
     assert_says(&world, "Ready", ("False", "NoMatchingParent", "no listener"));
+}
+
+#[test]
+fn backends_with_pods_in_common_are_told_whoever_serves_them() {
+    let backends = json!([
+        {"name": "stable", "service": {"name": "v1", "port": 9000}}, {"name": "canary", "service": {"name": "v2", "port": 9000}},
+    ]);
+    let mut world = written(&with_secret(&json!({"backends": backends})));
+    put(&mut world, &object(Kind::Service, "v1", json!({"spec": {"selector": {"app": "echo"}}})));
+    put(&mut world, &object(Kind::Service, "v2", json!({"spec": {"selector": {"app": "echo", "version": "v2"}}})));
+    answer(&mut world, &good());
+    let words =
+        "every reference is resolved; Service shop/v1 selects app=echo and so reaches the pods of Service shop/v2";
+    assert_says(&world, "ResolvedRefs", ("True", "ResolvedRefs", words));
+}
+
+/// A service on a Gateway of a class of another controller, whose only mark on the cluster is the statuses that it writes.
+fn under_istio(spec: &Value) -> World {
+    let own = json!([{"name": "public", "own": {"gatewayClassName": "istio"}}]);
+    let mut fields = json!({"gateways": own});
+    fields.as_object_mut().unwrap().append(&mut spec.as_object().unwrap().clone());
+    let mut world = written(&with_secret(&fields));
+    let class = json!({"spec": {"controllerName": ISTIO}});
+    put(&mut world, &object(Kind::GatewayClass, "istio", class));
+    put(&mut world, &object(Kind::Secret, "mine", json!({"data": {}})));
+    world
+}
+
+const ISTIO: &str = "istio.io/gateway-controller";
+
+/// An entry of the route's status; `truths` are those of Accepted and ResolvedRefs.
+fn entry(controller: &str, generation: Option<i64>, truths: [&str; 2]) -> Value {
+    let conditions = ["Accepted", "ResolvedRefs"].into_iter().zip(truths).map(|(kind, truth)| {
+        let mut said = condition(kind, truth, kind, "in its words");
+        match generation {
+            Some(generation) => said["observedGeneration"] = generation.into(),
+            None => drop(said.as_object_mut().unwrap().remove("observedGeneration")),
+        }
+        said
+    });
+    let conditions: Vec<Value> = conditions.collect();
+    json!({"parentRef": parent_ref("Gateway", "echo-public"), "controllerName": controller, "conditions": conditions})
+}
+
+#[test]
+fn under_another_controller_its_words_alone_count_and_only_those_about_what_is_there() {
+    let good = ["True", "True"];
+    let table = [
+        ("says nothing yet", vec![], "Unknown", "Pending"),
+        ("agrees", vec![entry(ISTIO, Some(1), good)], "True", "Accepted"),
+        ("does not say of which generation", vec![entry(ISTIO, None, good)], "True", "Accepted"),
+        ("refuses", vec![entry(ISTIO, Some(1), ["False", "True"])], "False", "RefusedByGateway"),
+        (
+            "follows another's answer",
+            vec![entry(OURS, Some(1), ["False", "True"]), entry(ISTIO, Some(1), good)],
+            "True",
+            "Accepted",
+        ),
+        ("is silent where another answered", vec![entry(OURS, Some(1), good)], "Unknown", "Pending"),
+    ];
+    for (name, parents, truth, reason) in table {
+        let mut world = under_istio(&json!({}));
+        observe(&mut world, &Ref::new(Kind::GrpcRoute, echo()), &json!({"parents": parents}));
+        let (status, found, message) = said(&of(&world), "Accepted");
+        assert_eq!((status.as_str(), found.as_str()), (truth, reason), "the controller {name}: {message}");
+    }
+}
+
+const OURS: &str = "sluice.dev/gateway-controller";
+
+#[test]
+fn an_answer_of_another_controller_about_an_older_generation_is_none() {
+    let mut world = under_istio(&json!({}));
+    let mut route = authored(&world).objects.into_iter().find(|it| it.reference.kind == Kind::GrpcRoute).unwrap().value;
+    route["metadata"]["generation"] = 2.into();
+    put(&mut world, &route);
+    for (generation, reason) in [(1, "Pending"), (2, "Accepted")] {
+        let parents = json!([entry(ISTIO, Some(generation), ["True", "True"])]);
+        observe(&mut world, &Ref::new(Kind::GrpcRoute, echo()), &json!({"parents": parents}));
+        assert_eq!(said(&of(&world), "Accepted").1, reason);
+    }
+}
+
+#[test]
+fn a_whole_answer_of_another_controller_makes_a_service_ready() {
+    let mut world = under_istio(&json!({}));
+    observe(
+        &mut world,
+        &Ref::new(Kind::GrpcRoute, echo()),
+        &json!({"parents": [entry(ISTIO, Some(1), ["True", "True"])]}),
+    );
+    assert_says(&world, "Programmed", ("Unknown", "Pending", "waiting for its proxies"));
+    observe(&mut world, &gateway(), &json!({"conditions": [condition("Programmed", "True", "Programmed", "")]}));
+    assert_says(&world, "Ready", ("True", "Ready", ""));
+    let programmed = condition("Programmed", "False", "NoResources", "out of addresses");
+    observe(&mut world, &gateway(), &json!({"conditions": [programmed]}));
+    assert_says(&world, "Programmed", ("False", "RefusedByGateway", "NoResources: out of addresses"));
+}
+
+#[test]
+fn timeouts_under_another_controller_are_said_to_have_no_effect_before_it_answers() {
+    let world = under_istio(&json!({"rules": [{"name": "slow", "timeouts": {"request": "2s"}}]}));
+    assert_says(&world, "PolicyAccepted", ("False", "Unsupported", "belongs to another controller"));
 }

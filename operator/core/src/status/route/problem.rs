@@ -4,6 +4,7 @@ use super::{Accepted, ResolvedRefs};
 use crate::{
     hostname::Hostname,
     key::{Kind, Ref, Text},
+    translate::selection::Inclusion,
     world::Parent,
 };
 use std::fmt;
@@ -81,6 +82,8 @@ pub enum Problem {
         /// Why.
         fault: BackendFault,
     },
+    /// Two backends have pods in common. Nothing is refused for it.
+    SharedPods(Box<Inclusion>),
     /// An `ExtensionRef` leads nowhere; the calls that it is about answer UNAVAILABLE.
     Extension {
         /// `rules[0].filters[1]`.
@@ -99,6 +102,8 @@ pub enum Finding {
     ResolvedRefs(ResolvedRefs),
     /// A part is left out.
     Dropped(Accepted),
+    /// Everything is served as written, which may not be what was meant.
+    Informs,
 }
 
 /// Why a rule cannot be served as written.
@@ -210,6 +215,7 @@ impl Problem {
             Self::NoValidRule(fault) => Finding::Accepted(fault.reason()),
             Self::RuleDropped(fault) => Finding::Dropped(fault.reason()),
             Self::Backend { fault, .. } => Finding::ResolvedRefs(fault.reason()),
+            Self::SharedPods(_) => Finding::Informs,
             Self::Extension { .. } => Finding::ResolvedRefs(ResolvedRefs::InvalidKind),
         }
     }
@@ -278,6 +284,7 @@ impl fmt::Display for Problem {
             ),
             Self::RuleDropped(fault) => fault.fmt(f),
             Self::Backend { at, target, fault } => write!(f, "{at}: {target} {fault}"),
+            Self::SharedPods(inclusion) => inclusion.fmt(f),
             Self::Extension { at, target } => {
                 write!(
                     f,

@@ -2,7 +2,7 @@
 //!
 //! a listener, the policy of its class → [`Judged`]
 
-use super::Entry;
+use super::{Entry, is_out_of_sight};
 use crate::{
     hostname::Hostname,
     key::{Kind, NsName, Ref},
@@ -60,6 +60,8 @@ impl Bench<'_, '_> {
             Some(Refusal::Conflict(conflict))
         } else if !entry.is_http() {
             Some(Refusal::Protocol(entry.spec.protocol.clone()))
+        } else if is_out_of_sight(entry.spec.allowed_routes.namespaces.as_ref(), self.read) {
+            Some(Refusal::SelectorOutOfSight)
         } else if place >= MAX_LISTENERS {
             Some(Refusal::TooMany(MAX_LISTENERS))
         } else if let (true, Some(mode)) = (entry.is_secure(), mode) {
@@ -137,7 +139,16 @@ impl Bench<'_, '_> {
                     judged.certificates.push(secret);
                 }
             }
-            Err(problem) => judged.unresolved.push(Unresolved::Certificate(problem)),
+            Err(problem) => match certificate::before(&secret, self.read) {
+                Some(before) => {
+                    judged.names.extend(before.names);
+                    judged.unresolved.push(Unresolved::Kept(problem));
+                    if !judged.certificates.contains(&secret) {
+                        judged.certificates.push(secret);
+                    }
+                }
+                None => judged.unresolved.push(Unresolved::Certificate(problem)),
+            },
         }
     }
 }

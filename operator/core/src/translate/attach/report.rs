@@ -5,8 +5,9 @@ use crate::{
     key::{Kind, NsName, Text},
     status::listener::{Overlap, Refusal, Unresolved},
     translate::{ListenerId, profile::ProfileProblem},
-    world::gateway::Address,
+    world::{Scope, gateway::Address},
 };
+use sluice_api::profile::ServiceType;
 
 /// Everything that the statuses of a Gateway and of its ListenerSets say, apart from counts of routes and from
 /// delivery.
@@ -16,6 +17,12 @@ pub struct GatewayReport {
     pub gateway: NsName,
     /// Its generation.
     pub generation: i64,
+    /// How callers reach it.
+    pub reach: Reach,
+    /// What of the cluster is seen.
+    pub scope: Scope,
+    /// Whether ListenerSets can exist.
+    pub serves_sets: bool,
     /// Why nothing of it is served.
     pub refusal: Option<GatewayRefusal>,
     /// `spec.tls.backend` is set: not implemented.
@@ -26,6 +33,20 @@ pub struct GatewayReport {
     pub listeners: Vec<ListenerReport>,
     /// The ListenerSets that name it, by precedence.
     pub sets: Vec<SetReport>,
+}
+
+/// How callers reach the proxies of a Gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// At the ports of the machine where they run.
+    Host,
+    /// Through a Service.
+    Service {
+        /// The class, whose profile says what kind of Service.
+        class: Text,
+        /// Its type.
+        kind: ServiceType,
+    },
 }
 
 /// Why a Gateway is not accepted, whatever its listeners are.
@@ -81,6 +102,8 @@ impl SetReport {
 pub enum SetRefusal {
     /// `allowedListeners` of the Gateway.
     NotAllowed,
+    /// `allowedListeners` chooses by labels of namespaces, which are not seen.
+    SelectorOutOfSight,
     /// The Gateway itself is not accepted.
     ParentNotAccepted,
 }

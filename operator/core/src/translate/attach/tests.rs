@@ -8,7 +8,7 @@ use crate::{
     key::{Kind, NsName, Ref, Text},
     status::{self, Condition, Delivery, Truth},
     translate::ListenerId,
-    world::{Change, Exposure, Object, Parent, Reader, Settings, Surfaces, World},
+    world::{Change, Exposure, Object, Parent, Reader, Scope, Settings, Surfaces, World},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -540,4 +540,50 @@ fn overlaps_of_tls_names_are_said_of_each() {
     other_port["port"] = json!(8443);
     let apart = plan_of(&json!([https("a", "a.example.com"), other_port, http("c", "a.example.com")]));
     assert_eq!((0..3).filter_map(|index| overlap(&apart, index)).count(), 0);
+}
+
+fn programmed(world: &World) -> Condition {
+    let status = status::gateway::project(&planned(world).report, &|_| 0, &Delivery::Programmed, &[]);
+    status.conditions.into_iter().find(|condition| condition.kind == "Programmed").unwrap()
+}
+
+#[test]
+fn a_gateway_that_no_load_balancer_answers_says_where_to_look_and_what_to_set() {
+    let table = [
+        (json!({}), "a cluster without load balancers, set proxies.service.type to NodePort or ClusterIP"),
+        (json!({"proxies": {"service": {"type": "NodePort"}}}), "Service has no address yet"),
+    ];
+    for (profile, words) in table {
+        let mut world = with_profile(base(), &profile);
+        world.settings.exposure = Exposure::Service;
+        put(&mut world, Kind::Gateway, gateway(&json!({"listeners": [http("a", "")]})));
+        let said = programmed(&world);
+        assert_eq!(said.reason, "AddressNotAssigned");
+        let command = "kubectl describe service -n infra -l gateway.networking.k8s.io/gateway-name=gw";
+        assert!(said.message.contains(words) && said.message.contains(command), "{}", said.message);
+    }
+}
+
+#[test]
+fn labels_of_namespaces_that_are_not_seen_are_not_guessed() {
+    let selecting = |label: &str| {
+        let from = json!({"from": "Selector", "selector": {"matchLabels": {label: "team"}}});
+        json!({"name": "a", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": from}})
+    };
+    let some = || Scope::Namespaces(["infra".into(), "team".into()].into());
+    let table = [
+        (Scope::Cluster, "team", "Accepted"),
+        (some(), "team", "UnsupportedValue"),
+        (some(), "kubernetes.io/metadata.name", "Accepted"),
+    ];
+    for (scope, label, reason) in table {
+        let mut world = base();
+        world.settings.scope = scope.clone();
+        put(&mut world, Kind::Gateway, gateway(&json!({"listeners": [selecting(label)]})));
+        let status = status::gateway::project(&planned(&world).report, &|_| 0, &Delivery::Programmed, &[]);
+        let said = &status.listeners[0].conditions[0];
+        assert_eq!(said.reason, reason, "{label}: {}", said.message);
+        let named = status.conditions[0].message.contains("those that this install was given");
+        assert_eq!(named, scope != Scope::Cluster && reason == "Accepted");
+    }
 }

@@ -649,3 +649,21 @@ fn a_route_that_lost_its_hostname_names_the_winner_and_still_resolves() {
     assert!(message.starts_with("HTTPRoute default/web is older"), "{message}");
     assert_eq!(Accepted::NotAllowedByListeners.as_str(), "NotAllowedByListeners");
 }
+
+#[test]
+fn backends_with_pods_in_common_are_served_and_said() {
+    let mut fixture = Fixture::new();
+    let selecting = |labels: Value| json!({"selector": labels});
+    fixture.put(Kind::Service, service("default", "v1", &selecting(json!({"app": "echo"}))));
+    fixture.put(Kind::Service, service("default", "v2", &selecting(json!({"app": "echo", "version": "v2"}))));
+    let backends = json!([{"name": "v1", "port": 9000}, {"name": "v2", "port": 9000}]);
+    let lowered = fixture.rule(&json!({"backendRefs": backends}));
+    assert_eq!(forward(&lowered).shares.len(), 2);
+    let [problem] = lowered.problems.as_slice() else { panic!("{:?}", lowered.problems) };
+    assert_eq!(problem.finding(), Finding::Informs);
+    let words = "Service default/v1 selects app=echo and so reaches the pods of Service default/v2 (app=echo,version=v2) \
+                 too: add version to its selector";
+    assert!(problem.to_string().starts_with(words), "{problem}");
+    fixture.put(Kind::Service, service("default", "v1", &selecting(json!({"app": "echo", "version": "v1"}))));
+    assert_eq!(fixture.rule(&json!({"backendRefs": backends})).problems, []);
+}
