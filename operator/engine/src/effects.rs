@@ -70,6 +70,19 @@ pub enum ProxyEvent {
     Disconnected { gateway: NsName, proxy: Text, stream: u64 },
 }
 
+impl ProxyEvent {
+    /// The Gateway whose proxy it was.
+    pub fn gateway(&self) -> &NsName {
+        match self {
+            Self::Connected { gateway, .. }
+            | Self::Synced { gateway, .. }
+            | Self::Refused { gateway, .. }
+            | Self::Stalled { gateway, .. }
+            | Self::Disconnected { gateway, .. } => gateway,
+        }
+    }
+}
+
 /// What has to be done; all of it relative to the step before.
 #[derive(Clone, Debug, Default)]
 pub struct Effects {

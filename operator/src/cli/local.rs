@@ -48,7 +48,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 5)]
     drain: u64,
     /// What to log, as RUST_LOG has it
-    #[arg(long, default_value = "info", env = "RUST_LOG")]
+    #[arg(long, default_value = "info,sluice::runtime=warn", env = "RUST_LOG")]
     log: String,
 }
 

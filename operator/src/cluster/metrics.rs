@@ -1,8 +1,8 @@
-//! What is counted of watches.
+//! What is counted of watches and queues.
 //!
 //! Must not know: who reads it.
 
-use super::source::Source;
+use super::{carry::Queues, source::Source};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -81,5 +81,31 @@ impl Gauges {
     pub(super) fn objects(&self, all: usize, undecodable: usize) {
         self.objects.set(i64::try_from(all).unwrap_or(i64::MAX));
         self.undecodable.set(i64::try_from(undecodable).unwrap_or(i64::MAX));
+    }
+}
+
+/// What waits to be written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting(Family<[(&'static str, &'static str); 1], Gauge>);
+
+impl Waiting {
+    /// Gauges that are in a registry.
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let waiting = Self::default();
+        registry.register("queue", "Objects that wait to be written, or are being written", waiting.0.clone());
+        waiting
+    }
+
+    /// Looks at the queues.
+    pub(super) fn look(&self, queues: &Queues) {
+        let lengths = [
+            ("objects", queues.objects.len()),
+            ("statuses", queues.statuses.len()),
+            ("finalizers", queues.holds.len()),
+            ("infrastructure", queues.infrastructure.len()),
+        ];
+        for (queue, length) in lengths {
+            self.0.get_or_create(&[("queue", queue)]).set(i64::try_from(length).unwrap_or(i64::MAX));
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     leadership::Leadership,
     lease::{Candidate, Terms},
     memory::Store,
-    metrics::Watches,
+    metrics::{Waiting, Watches},
     proxies::{self, Office},
     scope::Scope,
     sync::{Progress, Sync},
@@ -191,6 +191,7 @@ struct Plant {
     queues: Queues,
     writer: Writer,
     watches: Watches,
+    waiting: Waiting,
     inputs: mpsc::Sender<Vec<Input>>,
 }
 
@@ -209,9 +210,9 @@ impl Plant {
             fail: FailPoint::from_environment()?.map(Arc::new),
             limit: options.terms.limit(),
         };
-        let watches = Watches::new(metrics.registry());
+        let (watches, waiting) = (Watches::new(metrics.registry()), Waiting::new(metrics.registry()));
         let (directory, queues) = (Directory::default(), Queues::default());
-        Ok(Self { options, client, leadership, directory, queues, writer, watches, inputs })
+        Ok(Self { options, client, leadership, directory, queues, writer, watches, waiting, inputs })
     }
 
     /// Follows everything that is to be known.
@@ -260,7 +261,13 @@ impl Plant {
         metrics: Arc<Metrics>,
         progress: watch::Receiver<Progress>,
     ) {
-        let shell = Shell { metrics, progress, leadership: self.leadership.clone() };
+        let shell = Shell {
+            metrics,
+            waiting: self.waiting.clone(),
+            queues: self.queues.clone(),
+            progress,
+            leadership: self.leadership.clone(),
+        };
         let routes = admin::router(Arc::new(shell));
         tasks.spawn(async move {
             let outcome = axum::serve(pages, routes).await;

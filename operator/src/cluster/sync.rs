@@ -212,6 +212,7 @@ const fn is_vital(kind: Kind) -> bool {
             | Kind::GrpcPolicy
             | Kind::BackendTlsPolicy
             | Kind::ConfigMap
+            | Kind::Certificate
     )
 }
 

@@ -2,13 +2,20 @@
 //!
 //! Must not know: who reads them.
 
+use super::Step;
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use sluice_engine::Effects;
-use std::time::Duration;
+use sluice_engine::{Effects, Engine, Stage};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// A label and its value.
+type Label = [(&'static str, String); 1];
 
 /// All counters.
 #[derive(Debug)]
@@ -17,10 +24,18 @@ pub(crate) struct Metrics {
     steps: Counter,
     inputs: Counter,
     seconds: Histogram,
+    delivery: Histogram,
+    evaluations: Family<Label, Counter>,
+    refused: Family<Label, Counter>,
+    connected: Family<Label, Gauge>,
+    ready: Family<Label, Gauge>,
+    expiry: Family<Label, Gauge>,
     resources: Counter,
     statuses: Counter,
     certificates: Counter,
     findings: Gauge,
+    /// How often certificates had been loaded when their expiry was looked at last.
+    certified: AtomicU64,
 }
 
 impl Metrics {
@@ -30,6 +45,20 @@ impl Metrics {
         // Ten steps of a factor of 4 from 50 µs: one edit is below a millisecond, a cold start at most seconds.
         let seconds = Histogram::new((0..10).map(|power| 0.000_05 * 4_f64.powi(power)));
         registry.register("step_seconds", "Time that the engine took for a step", seconds.clone());
+        // Fourteen steps of a factor of 2 from 1 ms, to 8 s.
+        let delivery = Histogram::new((0..14).map(|power| 0.001 * 2_f64.powi(power)));
+        let help = "From hearing of a change of a route or GrpcService until every proxy acknowledged it";
+        registry.register("apply_to_ack_seconds", help, delivery.clone());
+        let evaluations = Family::default();
+        registry.register("evaluations", "What was evaluated again, by stage", evaluations.clone());
+        let refused = Family::default();
+        registry.register("nacks", "Resources that proxies refused, by type", refused.clone());
+        let (connected, ready) = (Family::default(), Family::default());
+        registry.register("proxies_connected", "Proxies that have a stream, by Gateway", connected.clone());
+        registry.register("proxies_ready", "Proxies that are counted, by Gateway", ready.clone());
+        let expiry = Family::default();
+        let help = "When the first of the certificates that are served expires, in seconds since 1970, by its Secret";
+        registry.register("certificate_expiry_seconds", help, expiry.clone());
         let mut counter = |name: &str, help: &str| {
             let counter = Counter::default();
             registry.register(name, help, counter.clone());
@@ -42,7 +71,23 @@ impl Metrics {
         let certificates = counter("certificates_issued", "Certificates that were asked for");
         let findings = Gauge::default();
         registry.register("findings", "What is wrong with the manifests now", findings.clone());
-        Self { registry, steps, inputs, seconds, resources, statuses, certificates, findings }
+        Self {
+            registry,
+            steps,
+            inputs,
+            seconds,
+            delivery,
+            evaluations,
+            refused,
+            connected,
+            ready,
+            expiry,
+            resources,
+            statuses,
+            certificates,
+            findings,
+            certified: AtomicU64::default(),
+        }
     }
 
     /// Where others register what they count.
@@ -51,13 +96,51 @@ impl Metrics {
     }
 
     /// Notes a step.
-    pub(crate) fn stepped(&self, inputs: usize, took: Duration, effects: &Effects) {
+    pub(crate) fn stepped(&self, step: &Step, effects: &Effects, engine: &Engine) {
         self.steps.inc();
-        self.inputs.inc_by(inputs as u64);
-        self.seconds.observe(took.as_secs_f64());
+        self.inputs.inc_by(step.inputs as u64);
+        self.seconds.observe(step.started.elapsed().as_secs_f64());
         self.resources.inc_by(effects.snapshots.iter().map(|(_, snapshot)| snapshot.changed().len() as u64).sum());
         self.statuses.inc_by(effects.statuses.len() as u64);
         self.certificates.inc_by(effects.issues.len() as u64);
+        for kind in &step.refused {
+            self.refused.get_or_create(&[("type", kind.to_string())]).inc();
+        }
+        for (stage, count) in engine.evaluations() {
+            let label = [("stage", format!("{stage:?}").to_lowercase())];
+            self.evaluations.get_or_create(&label).inner().store(*count, Ordering::Relaxed);
+        }
+        self.count_proxies(step, engine);
+        self.look_at_certificates(engine);
+    }
+
+    /// A change has arrived at every proxy.
+    pub(crate) fn arrived(&self, took: Duration) {
+        self.delivery.observe(took.as_secs_f64());
+    }
+
+    fn count_proxies(&self, step: &Step, engine: &Engine) {
+        for gateway in &step.gateways {
+            let (label, counts) = ([("gateway", gateway.to_string())], engine.state().fleet.count(gateway));
+            for (gauge, count) in [(&self.ready, counts.0), (&self.connected, counts.1)] {
+                match counts {
+                    (_, 0) => drop(gauge.remove(&label)),
+                    _ => drop(gauge.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX))),
+                }
+            }
+        }
+    }
+
+    /// Costs O(certificates served), when one of them was loaded.
+    fn look_at_certificates(&self, engine: &Engine) {
+        let certified = engine.evaluations().get(&Stage::Certify).copied().unwrap_or_default();
+        if self.certified.swap(certified, Ordering::Relaxed) == certified {
+            return;
+        }
+        self.expiry.clear();
+        if let Some((secret, end)) = engine.first_expiry() {
+            self.expiry.get_or_create(&[("secret", secret.to_string())]).set(end.timestamp());
+        }
     }
 
     /// Notes how many findings there are.
@@ -77,17 +160,40 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluice_core::key::NsName;
+    use sluice_engine::{Input, ProxyEvent, Settings};
+    use sluice_xds::{Id, ResourceType, Version};
 
     #[test]
     fn a_scrape_tells_what_was_counted() {
         let metrics = Metrics::new();
-        metrics.stepped(3, Duration::from_millis(1), &Effects::default());
+        let gateway = NsName::new("a", "g");
+        let refused = |gateway: &NsName| ProxyEvent::Refused {
+            gateway: gateway.clone(),
+            proxy: "p".into(),
+            id: Id::new(ResourceType::VirtualHost, "x"),
+            version: Version(1),
+            message: String::new(),
+        };
+        let connected = ProxyEvent::Connected { gateway: gateway.clone(), proxy: "p".into(), stream: 1 };
+        let inputs = [connected.into(), refused(&gateway).into(), Input::Leader(true)];
+        let (mut engine, step) = (Engine::new(Settings::default()), Step::begin(&inputs));
+        let effects = engine.step(inputs);
+        metrics.stepped(&step, &effects, &engine);
         metrics.found(2);
+        metrics.arrived(Duration::from_millis(3));
         let text = metrics.text();
-        for line in
-            ["sluice_steps_total 1", "sluice_inputs_total 3", "sluice_findings 2", "sluice_step_seconds_count 1"]
-        {
+        for line in [
+            "sluice_steps_total 1",
+            "sluice_inputs_total 3",
+            "sluice_findings 2",
+            "sluice_step_seconds_count 1",
+            "sluice_apply_to_ack_seconds_count 1",
+            "sluice_proxies_connected{gateway=\"a/g\"} 1",
+            "sluice_proxies_ready{gateway=\"a/g\"} 0",
+        ] {
             assert!(text.contains(line), "{line}: {text}");
         }
+        assert!(text.contains("sluice_nacks_total{type="), "{text}");
     }
 }

@@ -8,17 +8,20 @@
 //! Must not know: where inputs come from, and what a deed is.
 
 pub(crate) mod certificates;
+mod delivery;
 mod intake;
 pub(crate) mod metrics;
 pub(crate) mod telemetry;
 
 use crate::serve::{News, Report};
 use chrono::{DateTime, Utc};
+use delivery::Deliveries;
 use intake::Intake;
 use metrics::Metrics;
-use sluice_core::world::Change;
+use sluice_core::{key::NsName, world::Change};
 use sluice_engine::{Effects, Engine, Input, ProxyEvent};
-use std::{sync::Arc, time::Duration};
+use sluice_xds::ResourceType;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -45,6 +48,7 @@ pub(crate) struct Runtime<C> {
     engine: Engine,
     carrier: C,
     intake: Intake,
+    deliveries: Deliveries,
     metrics: Arc<Metrics>,
     wake: Option<DateTime<Utc>>,
 }
@@ -52,7 +56,7 @@ pub(crate) struct Runtime<C> {
 impl<C: Carry> Runtime<C> {
     /// A runtime that has not started.
     pub(crate) fn new(engine: Engine, carrier: C, metrics: Arc<Metrics>) -> Self {
-        Self { engine, carrier, intake: Intake::default(), metrics, wake: None }
+        Self { engine, carrier, intake: Intake::default(), deliveries: Deliveries::default(), metrics, wake: None }
     }
 
     /// Steps the engine until `stop`.
@@ -66,7 +70,7 @@ impl<C: Carry> Runtime<C> {
                 count = inputs.recv_many(&mut received, QUEUE) => if count == 0 { return },
                 () = sleep_until(due) => {}
             }
-            received.drain(..).flatten().for_each(|input| self.intake.push(input));
+            received.drain(..).flatten().for_each(|input| self.take(input));
             let ready = self.intake.drain(Instant::now());
             if !ready.is_empty() || due <= Instant::now() {
                 self.step(ready);
@@ -79,18 +83,29 @@ impl<C: Carry> Runtime<C> {
         self.carrier
     }
 
+    /// Changes before this process leads are not timed: the world as it was found was in force long ago.
+    fn take(&mut self, input: Input) {
+        let state = self.engine.state();
+        if state.leads() {
+            self.deliveries.note(&input, &state.world);
+        }
+        self.intake.push(input);
+    }
+
     fn alarm(&self) -> Instant {
         Instant::now() + until(self.wake, Utc::now())
     }
 
     fn step(&mut self, mut inputs: Vec<Input>) {
         for _ in 0..ROUNDS {
-            let (count, started) = (inputs.len(), Instant::now());
+            let step = Step::begin(&inputs);
             inputs.insert(0, Input::Change(Change::Clock(Utc::now())));
             let effects = self.engine.step(inputs);
             self.wake = effects.wake;
-            self.metrics.stepped(count, started.elapsed(), &effects);
-            log(count, started.elapsed(), &effects);
+            let arrived = effects.statuses.iter().filter_map(|update| self.deliveries.arrived(update));
+            arrived.for_each(|took| self.metrics.arrived(took));
+            self.metrics.stepped(&step, &effects, &self.engine);
+            log(&step, &effects);
             inputs = self.carrier.carry(effects, &self.engine);
             if inputs.is_empty() {
                 return;
@@ -107,17 +122,60 @@ fn until(wake: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Duration {
     wake.map_or(TICK, |wake| (wake - now).to_std().unwrap_or_default().min(TICK))
 }
 
-/// One line a step.
-fn log(inputs: usize, took: Duration, effects: &Effects) {
-    tracing::debug!(
-        inputs,
-        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        applies = effects.applies.len(),
-        issues = effects.issues.len(),
-        statuses = effects.statuses.len(),
-        snapshots = effects.snapshots.len(),
-        "step"
-    );
+/// What is known of a step before it is taken.
+pub(crate) struct Step {
+    started: Instant,
+    inputs: usize,
+    /// The types of what proxies refused.
+    refused: Vec<ResourceType>,
+    /// The Gateways whose proxies said something.
+    gateways: BTreeSet<NsName>,
+}
+
+impl Step {
+    fn begin(inputs: &[Input]) -> Self {
+        let mut step =
+            Self { started: Instant::now(), inputs: inputs.len(), refused: Vec::new(), gateways: BTreeSet::new() };
+        for input in inputs {
+            let Input::Proxy(event) = input else { continue };
+            step.gateways.insert(event.gateway().clone());
+            match event {
+                ProxyEvent::Refused { id, .. } => step.refused.push(id.kind),
+                ProxyEvent::Stalled { forms, .. } => step.refused.extend(forms.iter().map(|(id, _)| id.kind)),
+                _ => {}
+            }
+        }
+        step
+    }
+}
+
+/// One line a step; a step that did nothing is a detail.
+fn log(step: &Step, effects: &Effects) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                inputs = step.inputs,
+                took_us = u64::try_from(step.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+                applies = effects.applies.len(),
+                issues = effects.issues.len(),
+                statuses = effects.statuses.len(),
+                snapshots = effects.snapshots.len(),
+                infrastructure = effects.infrastructure.len(),
+                holds = effects.holds.len(),
+                "step"
+            )
+        };
+    }
+    if is_idle(effects) { line!(debug) } else { line!(info) }
+}
+
+fn is_idle(effects: &Effects) -> bool {
+    effects.applies.is_empty()
+        && effects.issues.is_empty()
+        && effects.statuses.is_empty()
+        && effects.snapshots.is_empty()
+        && effects.infrastructure.is_empty()
+        && effects.holds.is_empty()
 }
 
 /// Turns what streams report into inputs.

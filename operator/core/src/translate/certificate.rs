@@ -98,6 +98,13 @@ pub fn load(secret: &NsName, read: &Reader) -> Result<ir::Certificate, Certifica
     inspected.map(|inspected| inspected.certificate)
 }
 
+/// When the leaf of what proxies are given ends.
+pub fn end(certificate: &ir::Certificate) -> Option<DateTime<Utc>> {
+    let leaf = Pem::iter_from_buffer(certificate.chain.expose()).next()?.ok()?;
+    let leaf = leaf.parse_x509().ok()?;
+    Some(instant(leaf.validity().not_after))
+}
+
 /// What is to be said about what the Secret holds. Parses the chain: about 0.1 ms.
 pub fn inspect(secret: &NsName, read: &Reader) -> Result<Inspected, CertificateProblem> {
     let object = read.get::<Secret>(secret).ok_or_else(|| CertificateProblem::Absent(secret.clone()))?;

@@ -1,6 +1,7 @@
 //! Leaves: clusters with their endpoints, and certificates. Kept as long as something of a Gateway names them.
 
 use crate::{deps::Task, engine::Engine};
+use chrono::{DateTime, Utc};
 use rustc_hash::FxHashMap;
 use sluice_core::{
     ir,
@@ -34,6 +35,7 @@ pub(crate) struct Certificates(FxHashMap<NsName, Certificate>);
 #[derive(Debug, Default)]
 struct Certificate {
     resource: Option<Arc<Resource>>,
+    end: Option<DateTime<Utc>>,
     users: BTreeSet<NsName>,
 }
 
@@ -119,14 +121,24 @@ impl Engine {
     pub(crate) fn certify(&mut self, secret: &NsName) {
         let task = Task::Certify(secret.clone());
         let loaded = self.evaluate(&task, |read| certificate::load(secret, read));
-        let Some(certificate) = self.certificates.0.get_mut(secret) else { return };
-        certificate.resource = loaded.ok().map(|loaded| encode::certificate(&loaded));
-        for gateway in &certificate.users {
-            match &certificate.resource {
+        let Some(kept) = self.certificates.0.get_mut(secret) else { return };
+        let loaded = loaded.ok();
+        kept.end = loaded.as_ref().and_then(certificate::end);
+        kept.resource = loaded.as_ref().map(encode::certificate);
+        for gateway in &kept.users {
+            match &kept.resource {
                 Some(resource) => self.gateways.set(gateway, resource.clone()),
                 None => self.gateways.remove(gateway, secret_id(secret)),
             }
         }
+    }
+}
+
+impl Engine {
+    /// Which of the certificates that are served ends first, and when. O(certificates).
+    pub fn first_expiry(&self) -> Option<(&NsName, DateTime<Utc>)> {
+        let ends = self.certificates.0.iter().filter_map(|(secret, kept)| Some((secret, kept.end?)));
+        ends.min_by_key(|(secret, end)| (*end, *secret))
     }
 }
 
