@@ -113,11 +113,12 @@ func health(directory string, objects []*unstructured.Unstructured) error {
 
 // cluster answers as the API server does.
 type cluster struct {
-	client dynamic.Interface
-	mapper meta.RESTMapper
+	client    dynamic.Interface
+	mapper    meta.RESTMapper
+	namespace string // of what names none
 }
 
-func connect() (*cluster, error) {
+func connect(namespace string) (*cluster, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
 		return nil, err
@@ -131,7 +132,7 @@ func connect() (*cluster, error) {
 		return nil, err
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(finder))
-	return &cluster{client: client, mapper: mapper}, nil
+	return &cluster{client: client, mapper: mapper, namespace: namespace}, nil
 }
 
 func (c *cluster) at(object *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
@@ -142,6 +143,9 @@ func (c *cluster) at(object *unstructured.Unstructured) (dynamic.ResourceInterfa
 	}
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
 		return c.client.Resource(mapping.Resource), nil
+	}
+	if object.GetNamespace() == "" {
+		object.SetNamespace(c.namespace)
 	}
 	return c.client.Resource(mapping.Resource).Namespace(object.GetNamespace()), nil
 }
@@ -162,15 +166,12 @@ func (c *cluster) Run(ctx context.Context, object *unstructured.Unstructured, ma
 }
 
 func compare(namespace string, objects []*unstructured.Unstructured) error {
-	cluster, err := connect()
+	cluster, err := connect(namespace)
 	if err != nil {
 		return err
 	}
 	differences := 0
 	for _, wanted := range objects {
-		if wanted.GetNamespace() == "" {
-			wanted.SetNamespace(namespace)
-		}
 		for name, options := range map[string][]diff.Option{
 			"client-side": nil,
 			"server-side": {diff.WithServerSideDiff(true), diff.WithServerSideDryRunner(cluster), diff.WithManager(manager)},

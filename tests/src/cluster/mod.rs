@@ -8,12 +8,14 @@
 //!
 //! It must not know what is expected of Sluice.
 
+mod argo;
 mod audit;
 mod callers;
 mod release;
 mod scene;
 mod signals;
 
+pub use argo::{Argo, unseen};
 pub use audit::{Audit, Write};
 pub use callers::Hostname;
 pub use release::Release;
@@ -77,11 +79,7 @@ impl Cluster {
     /// # Errors
     /// When it fails, with its words.
     pub fn kubectl_reading(&self, arguments: &[&str], input: &str) -> Result<String> {
-        let mut child = self.command(&self.kubectl, arguments).stdin(Stdio::piped()).spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(input.as_bytes())?;
-        }
-        text("kubectl", arguments, &child.wait_with_output()?)
+        text("kubectl", arguments, &self.feed(&self.kubectl, arguments, input)?)
     }
 
     /// Applies a manifest, as `kubectl apply -f -` does.
@@ -189,6 +187,14 @@ impl Cluster {
         self.kubectl(&["delete", "namespace", name, "--ignore-not-found", "--timeout=60s"])?;
         self.kubectl(&["create", "namespace", name])?;
         Ok(Namespace { cluster: self.clone(), name: name.to_owned() })
+    }
+
+    fn feed(&self, program: &PathBuf, arguments: &[&str], input: &str) -> Result<Output> {
+        let mut child = self.command(program, arguments).stdin(Stdio::piped()).spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes())?;
+        }
+        Ok(child.wait_with_output()?)
     }
 
     fn command(&self, program: &PathBuf, arguments: &[&str]) -> Command {
