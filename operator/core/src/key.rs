@@ -150,9 +150,8 @@ impl Kind {
     /// What has to be installed for an API server to serve the kind at the version that Sluice reads.
     pub const fn origin(self) -> &'static str {
         match self {
-            Self::ListenerSet | Self::TlsRoute | Self::TcpRoute | Self::UdpRoute => {
-                "the CRDs of Gateway API v1.5 or later"
-            }
+            Self::ListenerSet | Self::TlsRoute => "the CRDs of Gateway API v1.5 or later",
+            Self::TcpRoute | Self::UdpRoute => "the CRDs of Gateway API v1.6 or later",
             Self::BackendTlsPolicy => "the CRDs of Gateway API v1.4 or later",
             Self::GrpcRoute => "the CRDs of Gateway API v1.1 or later",
             Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => {
