@@ -79,12 +79,10 @@ fn the_overlap_of_the_guides_services_is_reported() {
     walk.create_the_certificate();
     walk.deploy_the_canary();
     walk.sample("pitfalls/selectors-overlap.yaml");
-    walk.once("grpcroute/echo-route", "sluice.dev/Programmed", "True");
-    let events = |event: &serde_json::Value| event["reason"] == "SelectorsOverlap";
-    let listed = walk.cluster.kubectl(&["get", "events", "--namespace", NAMESPACE, "--output", "json"]).unwrap();
-    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-    assert!(
-        listed["items"].as_array().unwrap().iter().any(events),
-        "nobody says that both Services select the same pods"
-    );
+    let told = |route: &serde_json::Value| {
+        condition(route, "ResolvedRefs").is_some_and(|(status, _, message)| {
+            status == "True" && message.contains("grpc-echo-v2") && message.contains("pods")
+        })
+    };
+    walk.cluster.until(NAMESPACE, "grpcroute/echo-route", told).unwrap();
 }

@@ -9,14 +9,16 @@ const ECHO: &str = "echo.Echo/Echo";
 const V1: &str = "grpc-echo-v1-";
 const V2: &str = "grpc-echo-v2-";
 
-/// The status that the guide shows, word for word, apart from times and the controller's name.
+/// The status that the guide shows, word for word, apart from times and the controller's name. Where Services select the same
+/// pods, that is said behind these words.
 fn shows_the_guides_status(route: &Value) {
     let parent = &route["status"]["parents"][0];
     assert_eq!(parent["controllerName"], "sluice.dev/gateway-controller");
     assert_eq!(parent["parentRef"]["name"], "grpc-gateway");
     for (kind, message) in [("Accepted", "Route is accepted"), ("ResolvedRefs", "All references are resolved")] {
         let (status, reason, said) = condition(route, kind).unwrap();
-        assert_eq!((status.as_str(), reason.as_str(), said.as_str()), ("True", kind, message));
+        assert_eq!((status.as_str(), reason.as_str()), ("True", kind));
+        assert!(said.starts_with(message), "{said}");
     }
 }
 
