@@ -36,8 +36,9 @@ template:
     {{- end }}
 {{- end }}
 
+{{/* Of an object that is there for a hook alone: events, weight. */}}
 {{- define "sluice.hook" -}}
-helm.sh/hook: pre-install,pre-upgrade
-helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook: {{ index . 0 }}
+helm.sh/hook-weight: {{ index . 1 | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}

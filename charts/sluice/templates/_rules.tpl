@@ -69,7 +69,7 @@
   verbs: [get, list, watch]
 {{- end }}
 
-{{/* What it keeps in its own namespace. A rule on create cannot name an object. */}}
+{{/* What it keeps in its own namespace. A rule on create cannot name an object, but one that is applied has its name. */}}
 {{- define "sluice.ownRules" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
@@ -80,11 +80,8 @@
   verbs: [get, update]
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [create]
-- apiGroups: [discovery.k8s.io]
-  resources: [endpointslices]
   resourceNames: [{{ include "sluice.name" . }}-xds]
-  verbs: [patch]
+  verbs: [create, patch]
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [sluice-xds-ca]

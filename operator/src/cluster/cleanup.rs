@@ -16,7 +16,12 @@ use super::{
     writer::{Fault, Writer, Writes},
 };
 use futures::{StreamExt as _, stream};
-use kube::{Api, Client, ResourceExt as _, api::ListParams, core::DynamicObject};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+    core::DynamicObject,
+};
 use sluice_core::key::{Kind, NsName, Ref};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
@@ -67,6 +72,19 @@ pub(crate) async fn run(client: Client, options: &Options) -> anyhow::Result<usi
     let failed: Vec<String> = outcomes.filter_map(async |outcome| outcome.err()).collect().await;
     anyhow::ensure!(failed.is_empty(), "the finalizer {FINALIZER} stays on {}", failed.join("; "));
     Ok(held.len())
+}
+
+/// Removes the Lease that [`run`] has kept, so that another installation need not wait for the end of its reign.
+///
+/// # Errors
+/// When the Lease cannot be read or deleted.
+pub(crate) async fn end_reign(client: Client, lease: &NsName) -> anyhow::Result<()> {
+    let api: Api<Lease> = Api::namespaced(client, &lease.namespace);
+    let Some(live) = api.get_opt(&lease.name).await? else { return Ok(()) };
+    if live.spec.and_then(|spec| spec.holder_identity).as_deref() == Some(IDENTITY) {
+        api.delete(&lease.name, &DeleteParams::default()).await?;
+    }
+    Ok(())
 }
 
 /// The objects of a kind that have our finalizer.
