@@ -20,12 +20,14 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/kube-openapi/pkg/util/proto"
 )
 
 // The manager of fields that Argo CD applies.
@@ -115,6 +117,7 @@ func health(directory string, objects []*unstructured.Unstructured) error {
 type cluster struct {
 	client    dynamic.Interface
 	mapper    meta.RESTMapper
+	parser    *managedfields.GvkParser
 	namespace string // of what names none
 }
 
@@ -131,8 +134,20 @@ func connect(namespace string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
+	document, err := finder.OpenAPISchema()
+	if err != nil {
+		return nil, err
+	}
+	models, err := proto.NewOpenAPIData(document)
+	if err != nil {
+		return nil, err
+	}
+	parser, err := managedfields.NewGVKParser(models, false)
+	if err != nil {
+		return nil, err
+	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(finder))
-	return &cluster{client: client, mapper: mapper, namespace: namespace}, nil
+	return &cluster{client: client, mapper: mapper, parser: parser, namespace: namespace}, nil
 }
 
 func (c *cluster) at(object *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
@@ -174,7 +189,10 @@ func compare(namespace string, objects []*unstructured.Unstructured) error {
 	for _, wanted := range objects {
 		for name, options := range map[string][]diff.Option{
 			"client-side": nil,
-			"server-side": {diff.WithServerSideDiff(true), diff.WithServerSideDryRunner(cluster), diff.WithManager(manager)},
+			"server-side": {
+				diff.WithServerSideDiff(true), diff.WithServerSideDryRunner(cluster),
+				diff.WithGVKParser(cluster.parser), diff.WithManager(manager),
+			},
 		} {
 			different, err := cluster.differs(wanted, options)
 			if err != nil {
