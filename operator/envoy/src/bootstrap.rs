@@ -77,8 +77,8 @@ fn discovery() -> Value {
     let ads = json!({ "ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s" });
     let service = json!({
         "envoy_grpc": { "cluster_name": CONTROL_PLANE },
-        // By default up to 30 s: too long after a control plane that handed over to another one.
-        "retry_policy": { "retry_back_off": { "base_interval": "0.5s", "max_interval": "5s" } },
+        // By default up to 30 s. The wait grows with every stream that brings nothing new, however long it lasted.
+        "retry_policy": { "retry_back_off": { "base_interval": "0.5s", "max_interval": "2s" } },
     });
     json!({
         "ads_config": {

@@ -32,9 +32,10 @@ const RECEIVE_LIMIT: usize = 128 << 20;
 const SEND_LIMIT: usize = 256 << 20;
 /// Responses that the transport has not taken yet. The session keeps at most a few under way; a slow reader waits here.
 const OUTBOX: usize = 4;
-/// A proxy whose stream ended is gone after this time, if it has not come back. The network has its moments, and certificates of proxies
-/// expire: neither is worth a change of every status that depends on the only proxy. It delays the news of a dead one.
-const LINGER: Duration = Duration::from_secs(3);
+/// A proxy whose stream ended is gone after this time, if it has not come back: it tries every 2 s. The network has its moments, and
+/// certificates of proxies expire: neither is worth a change of every status that depends on the only proxy. The price is that the
+/// news of a dead one come late.
+const LINGER: Duration = Duration::from_secs(5);
 /// Windows of the connection, in bytes: a first snapshot is megabytes, and loopback is fast.
 const WINDOW: u32 = 4 << 20;
 

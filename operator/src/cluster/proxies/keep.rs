@@ -308,9 +308,9 @@ impl Keeper {
         Ok(outcome)
     }
 
-    /// Removes what a Gateway has and ought not to have.
+    /// Removes what a Gateway has and ought not to have: in reverse, since pods that end still need what was made before them.
     async fn clear(&self, gateway: &NsName, goes: impl Fn(&Name) -> bool) -> Result<(), Fault> {
-        for (object, _) in self.found.of(gateway).into_iter().filter(|(object, _)| goes(object)) {
+        for (object, _) in self.found.of(gateway).into_iter().rev().filter(|(object, _)| goes(object)) {
             let (piece, name) = &object;
             let api = self.api(*piece, &name.namespace);
             let live = self.office.writer.ask(api.get_opt(&name.name)).await?;
