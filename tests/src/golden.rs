@@ -43,14 +43,15 @@ impl Golden {
     }
 }
 
-/// The input documents. A value `@NAME` in a Secret's `stringData` stands for the fixture of that name.
+/// The input documents. A value `@NAME` of a Secret's `stringData` or a ConfigMap's `data` stands for the fixture of that name.
 ///
 /// # Errors
 /// When the text is not YAML, or a fixture does not exist.
 pub fn documents(input: &str, fixtures: &Path) -> anyhow::Result<Vec<Value>> {
     let mut documents: Vec<Value> = serde_saphyr::from_multiple(input).context("input is not YAML")?;
     for document in &mut documents {
-        let strings = document.get_mut("stringData").and_then(Value::as_object_mut);
+        let field = if document["kind"] == "ConfigMap" { "data" } else { "stringData" };
+        let strings = document.get_mut(field).and_then(Value::as_object_mut);
         for value in strings.into_iter().flat_map(|fields| fields.values_mut()) {
             if let Some(name) = value.as_str().and_then(|text| text.strip_prefix('@')) {
                 let path = fixtures.join(name);

@@ -37,6 +37,25 @@ impl Certificate {
     }
 }
 
+/// A ConfigMap with those who are trusted.
+pub fn authorities(name: &str, pem: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata(name), "data": {"ca.crt": pem}})
+}
+
+/// A BackendTLSPolicy for a Service, of the same name, whose authorities are in the ConfigMap `authorities`.
+pub fn backend_tls(service: &str, hostname: &str, names: &Value) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy", "metadata": metadata(service),
+        "spec": {
+            "targetRefs": [{"group": "", "kind": "Service", "name": service}],
+            "validation": {
+                "hostname": hostname, "subjectAltNames": names,
+                "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "authorities"}],
+            },
+        },
+    })
+}
+
 /// A Gateway with an HTTPS listener on port 443 for each hostname, all with the certificate of one Secret. Listeners are called
 /// `l0`, `l1` and so on; routes of all namespaces may attach.
 pub fn gateway(name: &str, hostnames: &[&str], secret: &str) -> Value {

@@ -14,13 +14,19 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use anyhow::Result;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
 use sluice_echo::proto::EchoResponse;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,6 +34,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
+
+use crate::manifests::Certificate;
 
 /// One call.
 #[derive(Clone, Debug)]
@@ -67,9 +75,10 @@ impl Recorder {
         Self::start_with(source, None).await
     }
 
-    /// Starts one behind TLS.
-    pub async fn start_tls(source: &str, config: ServerConfig) -> io::Result<Self> {
-        Self::start_with(source, Some(TlsAcceptor::from(Arc::new(config)))).await
+    /// Starts one behind TLS, with a certificate of its own. Callers may show one that `callers` signed, and need not.
+    pub async fn start_tls(source: &str, own: &Certificate, callers: &Certificate) -> Result<Self> {
+        let config = secure(own, callers)?;
+        Ok(Self::start_with(source, Some(TlsAcceptor::from(Arc::new(config)))).await?)
     }
 
     async fn start_with(source: &str, tls: Option<TlsAcceptor>) -> io::Result<Self> {
@@ -94,6 +103,20 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn secure(own: &Certificate, callers: &Certificate) -> Result<ServerConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(callers.pem.as_bytes())?)?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let verifier = verifier.allow_unauthenticated().build()?;
+    let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let chain = vec![CertificateDer::from_pem_slice(own.pem.as_bytes())?];
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes())?;
+    let mut config = versions.with_client_cert_verifier(verifier).with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, source: String, seen: Calls) {

@@ -24,9 +24,10 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore,
+    client::WantsClientCert,
     crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -35,6 +36,8 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 use tonic::{body::Body, codegen::Service};
+
+use crate::manifests::Certificate;
 
 /// A connection; clones share it, and it ends with the last of them.
 #[derive(Clone, Debug)]
@@ -60,13 +63,25 @@ pub struct Answer {
 impl Connection {
     /// Shakes hands with the gateway at `address` as `host`, trusting the certificates in `authority` (PEM).
     pub async fn open(address: SocketAddr, host: &str, authority: &str) -> Result<Self> {
+        Self::shake_hands(address, host, trusting(authority)?.with_no_client_auth()).await
+    }
+
+    async fn shake_hands(address: SocketAddr, host: &str, mut config: ClientConfig) -> Result<Self> {
+        config.alpn_protocols = vec![b"h2".to_vec()];
         let name = ServerName::try_from(host.to_owned())?;
-        let connector = TlsConnector::from(Arc::new(trusting(authority)?));
+        let connector = TlsConnector::from(Arc::new(config));
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let stream = connector.connect(name, stream).await.context("TLS handshake")?;
         ensure!(stream.get_ref().1.alpn_protocol() == Some(b"h2"), "the gateway does not speak h2");
         Self::over(stream, "https", host).await
+    }
+
+    /// The same, showing a certificate of one's own.
+    pub async fn open_as(address: SocketAddr, host: &str, authority: &str, identity: &Certificate) -> Result<Self> {
+        let chain = CertificateDer::pem_slice_iter(identity.pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?;
+        Self::shake_hands(address, host, trusting(authority)?.with_client_auth_cert(chain, key)?).await
     }
 
     /// The same in clear, with prior knowledge of HTTP/2.
@@ -135,14 +150,12 @@ async fn answer(response: Response<Incoming>) -> Result<Answer> {
     Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, data: body.to_bytes(), trailers })
 }
 
-fn trusting(authority: &str) -> Result<ClientConfig> {
+fn trusting(authority: &str) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate?)?;
     }
     let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?;
-    let mut config = versions.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
+    Ok(versions.with_root_certificates(roots))
 }

@@ -12,6 +12,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+use twox_hash::XxHash64;
 
 /// One bound port of a Gateway. Named by port, so that no edit of a name or label drains connections.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,8 +47,19 @@ pub struct Chain {
     pub sni: Hostname,
     /// SDS names ([`Certificate::name`]); never change on rotation.
     pub certificates: Vec<Text>,
+    /// Whose certificates clients show; `None`: they are not asked for any.
+    pub clients: Option<Clients>,
     /// Name of the route configuration.
     pub routes: Text,
+}
+
+/// The certificates of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Clients {
+    /// SDS name ([`Authorities::name`]).
+    pub authorities: Text,
+    /// Whether a client without a valid one is turned away.
+    pub required: bool,
 }
 
 /// A route configuration. Its hosts come by VHDS, each under the name `<name>/<hostname>`.
@@ -327,16 +339,57 @@ pub struct Cluster {
     pub port: u16,
     /// The protocol.
     pub upstream: Upstream,
+    /// Over TLS, if so.
+    pub tls: Option<Arc<Tls>>,
+}
+
+/// TLS towards backends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Tls {
+    /// The server name that is asked for.
+    pub sni: Text,
+    /// The backend's certificate is valid for one of these; never empty.
+    pub names: Vec<SubjectName>,
+    /// The ConfigMaps of those who may have signed it, in order; never empty.
+    pub authorities: Vec<NsName>,
+}
+
+/// A name in a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SubjectName {
+    /// A hostname.
+    Dns(Text),
+    /// A URI, as SPIFFE has it.
+    Uri(Text),
 }
 
 impl Cluster {
-    /// `ns/service/port/h2`: from content, stable under every edit of routes.
+    /// `ns/service/port/h2` or `ns/service/port/h2tls/<hash of what TLS asks for>`: from content, stable under every edit of routes
+    /// and under every rotation.
     pub fn name(&self) -> Text {
         let upstream = match self.upstream {
             Upstream::H1 => "h1",
             Upstream::H2 => "h2",
         };
-        format!("{}/{}/{upstream}", self.service, self.port).into()
+        match &self.tls {
+            None => format!("{}/{}/{upstream}", self.service, self.port).into(),
+            Some(tls) => format!("{}/{}/{upstream}tls/{:016x}", self.service, self.port, tls.fingerprint()).into(),
+        }
+    }
+}
+
+impl Tls {
+    /// The same on every machine and in every version: it is part of a name.
+    fn fingerprint(&self) -> u64 {
+        let names = self.names.iter().map(|name| match name {
+            SubjectName::Dns(name) => format!("dns:{name}"),
+            SubjectName::Uri(name) => format!("uri:{name}"),
+        });
+        let parts: Vec<String> = [self.sni.to_string(), Authorities::name_of(&self.authorities).to_string()]
+            .into_iter()
+            .chain(names)
+            .collect();
+        XxHash64::oneshot(0, parts.join("\n").as_bytes())
     }
 }
 
@@ -367,4 +420,21 @@ pub struct Certificate {
     pub chain: Sensitive,
     /// PEM key.
     pub key: Sensitive,
+}
+
+/// Those whose signature counts, served by SDS.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Authorities {
+    /// [`Authorities::name_of`] the ConfigMaps: never changes on rotation.
+    pub name: Text,
+    /// PEM.
+    pub pem: Text,
+}
+
+impl Authorities {
+    /// `configmap/namespace/name`, with further ones behind a `+`. No Secret is called so.
+    pub fn name_of(maps: &[NsName]) -> Text {
+        let maps: Vec<String> = maps.iter().map(ToString::to_string).collect();
+        format!("configmap/{}", maps.join("+")).into()
+    }
 }

@@ -38,7 +38,7 @@ pub enum Kind {
     UdpRoute,
     /// `gateway.networking.k8s.io/v1beta1` and `v1`.
     ReferenceGrant,
-    /// `gateway.networking.k8s.io/v1`. Not implemented: status only.
+    /// `gateway.networking.k8s.io/v1`.
     #[serde(rename = "BackendTLSPolicy")]
     BackendTlsPolicy,
     /// Core `v1`.

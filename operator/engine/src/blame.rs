@@ -47,7 +47,10 @@ fn uses(plan: &Plan, listener: &ListenerReport, id: &Id) -> bool {
     let port = plan.listeners.iter().find(|port| port.port == listener.port);
     port.is_some_and(|port| match id.kind {
         ResourceType::Listener => encode::listener(port).id == *id,
-        ResourceType::Secret => chain(port, listener).is_some_and(|chain| chain.certificates.contains(&id.name)),
+        ResourceType::Secret => chain(port, listener).is_some_and(|chain| {
+            let authorities = chain.clients.iter().map(|clients| &clients.authorities);
+            chain.certificates.iter().chain(authorities).any(|name| *name == id.name)
+        }),
         ResourceType::RouteConfiguration => match &port.protocol {
             Protocol::Http { routes } => *routes == id.name,
             Protocol::Https { .. } => chain(port, listener).is_some_and(|chain| chain.routes == id.name),

@@ -5,6 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sluice_core::{
     ir,
     key::{NsName, Ref},
+    translate::Material,
     world::Dep,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +21,8 @@ pub(crate) enum Task {
     Lower(Ref),
     /// `assignment` of a cluster.
     Assign(ir::Cluster),
-    /// `load` of a Secret.
-    Certify(NsName),
+    /// `load` of what is served by SDS.
+    Certify(Material),
     /// The status of an object.
     Project(Ref),
 }

@@ -22,7 +22,7 @@ pub enum Stage {
     Merge,
     /// Cluster → endpoints.
     Assign,
-    /// Secret → certificate.
+    /// Secret, ConfigMaps → certificate, authorities.
     Certify,
     /// Object of the Gateway API → status.
     Project,

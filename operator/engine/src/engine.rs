@@ -252,7 +252,7 @@ impl Engine {
                 Task::Plan(gateway) => self.plan(&gateway),
                 Task::Lower(route) => self.lower(&route),
                 Task::Assign(cluster) => self.assign(&cluster),
-                Task::Certify(secret) => self.certify(&secret),
+                Task::Certify(material) => self.certify(&material),
                 Task::Project(object) => self.project(&object),
             }
         }

@@ -6,7 +6,7 @@
 //!
 //! Costs O(world), and O(routes²) for conflicts between kinds: for tests and for offline commands.
 
-use crate::state::State;
+use crate::{stage, state::State};
 use sluice_api::{GrpcPolicySpec, GrpcServiceSpec};
 use sluice_core::{
     author::{self, Desired, Progress},
@@ -17,7 +17,7 @@ use sluice_core::{
     translate::{
         Attachment, Binding, HostKey, ListenerId, Lowered,
         attach::{self, Plan},
-        backend, certificate,
+        backend,
         conflict::{self, Claim},
         infrastructure::Infrastructure,
         lower,
@@ -164,10 +164,12 @@ impl<'s> View<'s> {
         }
         let clusters = self.clusters();
         for (key, host) in self.hosts() {
+            let shown = self.plans.get(&key.gateway).and_then(|plan| Some(plan.shown.as_ref()?.to_string().into()));
             let resources = all.entry(key.gateway).or_default();
-            for cluster in crate::stage::named(&host).iter().filter_map(|name| clusters.get(name)) {
-                resources.push(encode::cluster(cluster));
+            for cluster in stage::named(&host).iter().filter_map(|name| clusters.get(name)) {
+                resources.push(encode::cluster_showing(cluster, shown.as_ref()));
                 resources.push(encode::assignment(&backend::assignment(cluster, &self.read())));
+                resources.extend(stage::trusted(cluster).and_then(|it| stage::material(&it, &self.read())));
             }
             resources.push(encode::virtual_host(&host));
         }
@@ -180,10 +182,10 @@ impl<'s> View<'s> {
     fn of_plan(&self, plan: &Plan) -> Vec<Arc<Resource>> {
         let listeners = plan.listeners.iter().map(encode::listener);
         let routing = plan.routing.iter().map(|routing| ir::RouteConfiguration { name: routing.name.clone() });
-        let secrets = plan.certificates.iter().filter_map(|secret| certificate::load(secret, &self.read()).ok());
+        let secrets = plan.materials.iter().filter_map(|material| stage::material(material, &self.read()));
         listeners
             .chain(routing.map(|configuration| encode::route_configuration(&configuration)))
-            .chain(secrets.map(|certificate| encode::certificate(&certificate)))
+            .chain(secrets)
             .collect()
     }
 

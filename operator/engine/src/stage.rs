@@ -17,7 +17,7 @@ mod status;
 mod trial;
 
 pub(crate) use author::Authors;
-pub(crate) use backend::{Backends, Certificates};
+pub(crate) use backend::{Backends, Certificates, material, trusted};
 pub(crate) use gateway::Gateways;
 pub(crate) use host::{Hosts, named};
 pub(crate) use infrastructure::Deployed;

@@ -224,13 +224,35 @@ fn policy() -> impl Strategy<Value = Input> {
 }
 
 fn backend_tls() -> impl Strategy<Value = Input> {
-    (target(), 1..3_i64).prop_map(|((namespace, name), generation)| {
+    let policies = prop::sample::select(&["tls", "younger"][..]);
+    let san = prop::sample::select(&[None, Some("spiffe://a")][..]);
+    (target(), 1..3_i64, policies, san).prop_map(|((namespace, name), generation, policy, san)| {
         let target = json!([{"group": "", "kind": "Service", "name": name}]);
-        put(
-            Kind::BackendTlsPolicy,
-            json!({"metadata": meta(namespace, "tls", generation, 2), "spec": {"targetRefs": target}}),
-        )
+        let names: Vec<_> = san.iter().map(|uri| json!({"type": "URI", "uri": uri})).collect();
+        let authority = json!({"group": "", "kind": "ConfigMap", "name": "ca"});
+        let validation = json!({"hostname": "a.io", "caCertificateRefs": [authority], "subjectAltNames": names});
+        let spec = json!({"targetRefs": target, "validation": validation});
+        put(Kind::BackendTlsPolicy, json!({"metadata": meta(namespace, policy, generation, 2), "spec": spec}))
     })
+}
+
+/// Authorities: two certificates, one after the other, or something else.
+fn authorities() -> impl Strategy<Value = Input> {
+    let texts = prop::sample::select(&[include_str!("world/a.crt"), include_str!("world/b.crt"), "none"][..]);
+    (prop::sample::select(&["a", "b"][..]), texts).prop_map(|(namespace, text)| {
+        put(Kind::ConfigMap, json!({"metadata": {"namespace": namespace, "name": "ca"}, "data": {"ca.crt": text}}))
+    })
+}
+
+/// What a Gateway asks of its clients, and shows to backends.
+fn gateway_tls() -> impl Strategy<Value = Value> {
+    let authority = json!({"group": "", "kind": "ConfigMap", "name": "ca"});
+    prop::sample::select(vec![
+        json!({}),
+        json!({"frontend": {"default": {"validation": {"caCertificateRefs": [authority]}}}}),
+        json!({"backend": {"clientCertificateRef": {"name": "cert"}}}),
+        json!({"backend": {"clientCertificateRef": {"name": "svc-tls"}}}),
+    ])
 }
 
 fn profiles() -> impl Strategy<Value = Input> {
@@ -278,6 +300,7 @@ fn deletion() -> impl Strategy<Value = Input> {
         (Kind::GrpcPolicy, "a", "old"),
         (Kind::GrpcPolicy, "a", "new"),
         (Kind::BackendTlsPolicy, "a", "tls"),
+        (Kind::ConfigMap, "a", "ca"),
         (Kind::Service, "a", "s"),
         (Kind::Service, "b", "s"),
         (Kind::EndpointSlice, "a", "s-1"),
@@ -295,8 +318,15 @@ fn namespace() -> impl Strategy<Value = Input> {
 }
 
 fn object() -> impl Strategy<Value = Input> {
-    let gateways = (prop::sample::select(&GATEWAYS[..2]), 1..4_i64, listeners())
-        .prop_map(|(name, generation, listeners)| gateway(name, generation, &listeners));
+    let gateways = (prop::sample::select(&GATEWAYS[..2]), 1..4_i64, listeners(), gateway_tls()).prop_map(
+        |(name, generation, listeners, tls)| {
+            let spec = json!({
+                "gatewayClassName": "sluice", "listeners": listeners, "tls": tls,
+                "allowedListeners": {"namespaces": {"from": "All"}},
+            });
+            put(Kind::Gateway, json!({"metadata": meta("a", name, generation, 9), "spec": spec}))
+        },
+    );
     let slices = (prop::sample::select(&["a", "b"][..]), prop::collection::vec(1..5_u8, 0..4))
         .prop_map(|(namespace, addresses)| slice(namespace, "s", "s-1", &addresses));
     prop_oneof![
@@ -305,7 +335,8 @@ fn object() -> impl Strategy<Value = Input> {
         8 => route(),
         2 => grant(),
         2 => policy(),
-        1 => backend_tls(),
+        2 => backend_tls(),
+        1 => authorities(),
         1 => profiles(),
         3 => grpc_service(),
         1 => namespace(),

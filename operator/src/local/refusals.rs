@@ -59,6 +59,7 @@ mod tests {
         let chain = |sni: &str| ir::Chain {
             sni: Hostname::parse(Some(sni)),
             certificates: vec!["a".into()],
+            clients: None,
             routes: "r".into(),
         };
         let chains = vec![chain("a.example.com"), chain("*.b.example.com")];

@@ -42,6 +42,7 @@ pub fn https(names: &[(&str, &str)]) -> Listener {
     let chain = |(sni, certificate): &(&str, &str)| Chain {
         sni: Hostname::parse(Some(sni)),
         certificates: vec![(*certificate).into()],
+        clients: None,
         routes: format!("https-443/{sni}").into(),
     };
     let chains = names.iter().map(chain).collect();
@@ -115,7 +116,7 @@ pub fn share(cluster: &Cluster, weight: u32) -> Share {
 
 /// Port 9000 of a Service, spoken to in HTTP/2.
 pub fn cluster(service: &str) -> Cluster {
-    Cluster { service: NsName::new("default", service), port: 9000, upstream: Upstream::H2 }
+    Cluster { service: NsName::new("default", service), port: 9000, upstream: Upstream::H2, tls: None }
 }
 
 /// Its endpoints, each with its state.

@@ -12,3 +12,5 @@ mod restart;
 mod rotation;
 mod rules;
 mod service;
+mod specification;
+mod tls;

@@ -8,7 +8,7 @@ use super::{Condition, verdicts};
 use crate::{
     key::{Kind, NsName},
     translate::profile::{self, ProfileProblem},
-    world::{Reader, Scope, gateway::GatewayClass},
+    world::{Exposure, Reader, Scope, gateway::GatewayClass},
 };
 use serde::Serialize;
 
@@ -47,10 +47,16 @@ pub struct Feature {
 }
 
 /// What works under every policy.
-const ALWAYS: [&str; 26] = [
+const ALWAYS: &[&str] = &[
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayBackendClientCertificate",
+    "GatewayFrontendClientCertificateValidation",
+    "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
     "HTTPRoute",
     "HTTPRoute303RedirectStatusCode",
@@ -76,16 +82,19 @@ const ALWAYS: [&str; 26] = [
     "ReferenceGrant",
 ];
 /// What needs GRPCRoutes on cleartext listeners: the features' definition includes them.
-const WITH_CLEARTEXT: [&str; 2] = ["GRPCRoute", "GRPCRouteNamedRouteRule"];
+const WITH_CLEARTEXT: &[&str] = &["GRPCRoute", "GRPCRouteNamedRouteRule"];
+/// What is about the objects that are deployed for a Gateway. The second was the first one's name before v1.6.3.
+const DEPLOYED: &[&str] = &["GatewayInfrastructure", "GatewayInfrastructurePropagation", "GatewayStaticAddresses"];
 
 /// The status of a class; `None` if it is absent, or not ours, or beyond what we may write.
 pub fn project(name: &NsName, read: &Reader) -> Option<ClassStatus> {
     let class = profile::class(&name.name, read).filter(|_| *read.scope() == Scope::Cluster)?;
     let policy = profile::policy(class, read);
     let cleartext = policy.as_ref().is_ok_and(|policy| policy.cleartext);
+    let deployed = read.exposure() == Exposure::Service;
     Some(ClassStatus {
         conditions: vec![accepted(class, policy.err()), version(class, read)],
-        supported_features: features(cleartext.then_some(WITH_CLEARTEXT), read),
+        supported_features: features([cleartext.then_some(WITH_CLEARTEXT), deployed.then_some(DEPLOYED)], read),
     })
 }
 
@@ -116,13 +125,13 @@ fn version(class: &GatewayClass, read: &Reader) -> Condition {
 }
 
 /// The field came with v1.4 of the Gateway API, as did `v1` of BackendTLSPolicy.
-fn features(with_cleartext: Option<[&'static str; 2]>, read: &Reader) -> Vec<Feature> {
+fn features(further: [Option<&'static [&'static str]>; 2], read: &Reader) -> Vec<Feature> {
     if !read.serves(Kind::BackendTlsPolicy) {
         return Vec::new();
     }
     let kinds = [("ListenerSet", Kind::ListenerSet), ("ReferenceGrant", Kind::ReferenceGrant)];
-    let is_absent = |name: &&str| kinds.iter().any(|(feature, kind)| feature == name && !read.serves(*kind));
-    let names = ALWAYS.into_iter().chain(with_cleartext.into_iter().flatten());
+    let is_absent = |name: &str| kinds.iter().any(|(feature, kind)| *feature == name && !read.serves(*kind));
+    let names = further.into_iter().flatten().chain([ALWAYS]).flatten().copied();
     let mut names = names.filter(|name| !is_absent(name)).collect::<Vec<_>>();
     names.sort_unstable();
     names.into_iter().map(|name| Feature { name }).collect()

@@ -5,7 +5,11 @@
 //! **Invariant:** `Programmed` is only True when an address is assigned, a listener is served and the proxies
 //! acknowledged.
 
-use super::{Condition, Delivery, Reason, Truth, listener, listener::ListenerStatus, look, verdicts};
+use super::{
+    Condition, Delivery, Reason, Truth, listener,
+    listener::{ListenerStatus, Unresolved},
+    look, verdicts,
+};
 use crate::{
     key::Text,
     translate::{
@@ -70,6 +74,14 @@ verdicts! {
         ResolvedRefs = True,
         ListenersNotResolved = False,
         InvalidClientCertificateRef = False,
+        RefNotPermitted = False,
+    }
+}
+
+verdicts! {
+    /// `InsecureFrontendValidationMode` of a Gateway; absent unless clients are let in without a valid certificate.
+    InsecureFrontendValidationMode = "InsecureFrontendValidationMode" {
+        ConfigurationChanged = True,
     }
 }
 
@@ -112,7 +124,8 @@ pub fn project(
     delivery: &Delivery,
     assigned: &[Text],
 ) -> GatewayStatus {
-    let conditions = vec![accepted(report), programmed(report, delivery, assigned), resolved(report)];
+    let mut conditions = vec![accepted(report), programmed(report, delivery, assigned), resolved(report)];
+    conditions.extend(report.insecure.then(|| insecure(report.generation)));
     let listeners = report.listeners.iter();
     GatewayStatus {
         addresses: addresses(report, assigned),
@@ -221,15 +234,24 @@ fn resolved(report: &GatewayReport) -> Condition {
     let say = |verdict, message: String| Condition::new(verdict, message, report.generation);
     let bad = report.listeners.iter().filter(|listener| !listener.unresolved.is_empty());
     let named = bad.map(|listener| &*listener.id.section).collect::<Vec<_>>();
-    if !named.is_empty() {
+    if let Some(problem) = &report.shown {
+        let reason = match problem {
+            Unresolved::NotPermitted { .. } => ResolvedRefs::RefNotPermitted,
+            _ => ResolvedRefs::InvalidClientCertificateRef,
+        };
+        say(reason, format!("The certificate for backends (spec.tls.backend.clientCertificateRef): {problem}"))
+    } else if !named.is_empty() {
         let message = format!("References of listeners {} are not resolved; see their ResolvedRefs", named.join(", "));
         say(ResolvedRefs::ListenersNotResolved, message)
-    } else if report.backend_certificate {
-        let message = "spec.tls.backend is not implemented, no certificate is shown to backends: remove it";
-        say(ResolvedRefs::InvalidClientCertificateRef, message.to_owned())
     } else {
         say(ResolvedRefs::ResolvedRefs, "All references are resolved".to_owned())
     }
+}
+
+fn insecure(generation: i64) -> Condition {
+    let message = "spec.tls.frontend has mode AllowInsecureFallback: clients are let in without a valid certificate, \
+                   and backends have to tell them apart";
+    Condition::new(InsecureFrontendValidationMode::ConfigurationChanged, message, generation)
 }
 
 fn all_listeners(report: &GatewayReport) -> impl Iterator<Item = &ListenerReport> {

@@ -11,6 +11,7 @@ use crate::{
     key::{Kind, NsName, Text},
     translate::{
         attach::{ListenerReport, Standing},
+        authority::AuthorityProblem,
         certificate::CertificateProblem,
     },
     world::Parent,
@@ -23,6 +24,7 @@ verdicts! {
         Accepted = True,
         UnsupportedProtocol = False,
         UnsupportedValue = False,
+        NoValidCACertificate = False,
         TooManyListeners = False,
         HostnameConflict = False,
         ProtocolConflict = False,
@@ -45,6 +47,8 @@ verdicts! {
     ResolvedRefs = "ResolvedRefs" {
         ResolvedRefs = True,
         InvalidCertificateRef = False,
+        InvalidCACertificateRef = False,
+        InvalidCACertificateKind = False,
         InvalidRouteKinds = False,
         RefNotPermitted = False,
     }
@@ -97,11 +101,10 @@ pub enum Refusal {
     Mode(Text),
     /// `spec.tls.frontend` of the Gateway.
     #[error(
-        "the Gateway asks in spec.tls.frontend for validation of client certificates, which is not implemented; \
-         HTTPS is not served \
-         rather than served without it: remove spec.tls.frontend to serve every client"
+        "the Gateway asks in spec.tls.frontend for validation of client certificates, and no reference of \
+         caCertificateRefs can be used: mend them, or remove the validation to serve every client; see ResolvedRefs"
     )]
-    ClientCertificates,
+    NoAuthority,
     /// `allowedRoutes` chooses by labels of namespaces, which are not seen.
     #[error(
         "allowedRoutes.namespaces.from: Selector reads labels of namespaces, which this install does not see: use Same, \
@@ -145,6 +148,9 @@ pub enum Unresolved {
     /// The certificate, and another one was there before it.
     #[error("{0}; the certificate that was there before stays in service meanwhile")]
     Kept(CertificateProblem),
+    /// The authorities of clients.
+    #[error("spec.tls.frontend of the Gateway: {0}")]
+    Authority(AuthorityProblem),
     /// A certificate that was fit as far as Sluice can tell, and that the proxies cannot use.
     #[error("the proxies refused Secret {secret}: {message}; give it a certificate with the key that belongs to it")]
     Refused {
@@ -235,7 +241,8 @@ fn accepted(report: &ListenerReport, generation: i64) -> Condition {
         Refusal::Conflict(Conflict::Hostname(..)) => Accepted::HostnameConflict,
         Refusal::Conflict(Conflict::Protocol(_)) => Accepted::ProtocolConflict,
         Refusal::Protocol(_) => Accepted::UnsupportedProtocol,
-        Refusal::Mode(_) | Refusal::ClientCertificates | Refusal::SelectorOutOfSight => Accepted::UnsupportedValue,
+        Refusal::Mode(_) | Refusal::SelectorOutOfSight => Accepted::UnsupportedValue,
+        Refusal::NoAuthority => Accepted::NoValidCACertificate,
         Refusal::TooMany(_) => Accepted::TooManyListeners,
     };
     Condition::new(verdict, refusal.to_string(), generation)
@@ -300,7 +307,11 @@ fn resolved(unresolved: &[Unresolved], generation: i64) -> Condition {
         return Condition::new(ResolvedRefs::ResolvedRefs, "All references are resolved", generation);
     };
     let verdict = match first {
-        Unresolved::NotPermitted { .. } => ResolvedRefs::RefNotPermitted,
+        Unresolved::NotPermitted { .. } | Unresolved::Authority(AuthorityProblem::NotPermitted { .. }) => {
+            ResolvedRefs::RefNotPermitted
+        }
+        Unresolved::Authority(AuthorityProblem::Kind { .. }) => ResolvedRefs::InvalidCACertificateKind,
+        Unresolved::Authority(_) => ResolvedRefs::InvalidCACertificateRef,
         Unresolved::NoCertificate
         | Unresolved::CertificateKind { .. }
         | Unresolved::Certificate(_)

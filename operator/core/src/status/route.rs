@@ -110,7 +110,9 @@ fn conditions(attachment: &Attachment, problems: &[Problem], standing: &Standing
     };
     let reason = match refusal.finding() {
         Finding::Accepted(reason) => reason,
-        Finding::ResolvedRefs(_) | Finding::Dropped(_) | Finding::Informs => Accepted::UnsupportedValue,
+        Finding::ResolvedRefs(_) | Finding::Dropped(_) | Finding::Informs | Finding::Elsewhere => {
+            Accepted::UnsupportedValue
+        }
     };
     vec![Condition::new(reason, refusal.to_string(), generation), resolved]
 }
@@ -124,7 +126,7 @@ fn refusal(attachment: &Attachment, standing: &Standing) -> Option<Problem> {
 fn resolved(problems: &[Problem], generation: i64) -> Condition {
     let unresolved = problems.iter().filter_map(|problem| match problem.finding() {
         Finding::ResolvedRefs(reason) => Some((reason, problem)),
-        Finding::Accepted(_) | Finding::Dropped(_) | Finding::Informs => None,
+        Finding::Accepted(_) | Finding::Dropped(_) | Finding::Informs | Finding::Elsewhere => None,
     });
     let unresolved: Vec<(ResolvedRefs, &Problem)> = unresolved.collect();
     match unresolved.first() {

@@ -29,10 +29,11 @@ use super::{
 };
 use crate::{
     key::{Kind, NsName, Text},
+    status::listener::Unresolved,
     world::{
         Exposure, Parent, Reader, Scope,
         backend::Namespace,
-        gateway::{Gateway, GatewayClass, Listener, ListenerSet, NAME_LABEL, Namespaces},
+        gateway::{FrontendTls, Gateway, GatewayClass, Listener, ListenerSet, NAME_LABEL, Namespaces},
         meta::seniority,
     },
 };
@@ -159,10 +160,12 @@ impl<'w> Draft<'_, 'w> {
             .into_iter();
         let listeners = reports.by_ref().take(self.gateway.spec.listeners.len()).collect();
         let sets = self.set_reports(reports);
-        let report = self.report(listeners, sets);
+        let (shown, problem) = self.shown();
+        let report = GatewayReport { shown: problem, ..self.report(listeners, sets) };
         let surfaces = self.surfaces(&entries, &judged);
         let infrastructure = self.infrastructure(&surfaces);
-        place::plan(&entries, &judged, place::Rest { infrastructure, report, surfaces }, self.read)
+        let rest = place::Rest { shown, infrastructure, report, surfaces };
+        place::plan(&entries, &judged, rest, self.read)
     }
 
     fn infrastructure(&self, surfaces: &[(Parent, Arc<Surface>)]) -> Option<Arc<Infrastructure>> {
@@ -170,6 +173,12 @@ impl<'w> Draft<'_, 'w> {
         let ports = offers.filter(|offer| offer.serves).map(|offer| offer.port).collect();
         let wanted = || Arc::new(infrastructure::wanted(self.gateway, self.class, ports, self.read));
         self.refusal.is_none().then(wanted)
+    }
+
+    /// The certificate that backends are shown, and what is wrong with the one that is named.
+    fn shown(&self) -> (Option<NsName>, Option<Unresolved>) {
+        let reference = self.gateway.spec.tls.backend.client_certificate_ref.as_ref();
+        reference.map(|reference| judge::shown(reference, &self.own().reference(), self.read)).unwrap_or_default()
     }
 
     fn own(&self) -> Parent {
@@ -187,8 +196,12 @@ impl<'w> Draft<'_, 'w> {
     }
 
     fn judge(&self, entries: &[Entry]) -> Vec<Judged> {
-        let client_certificates = self.gateway.spec.tls.as_ref().is_some_and(|tls| tls.frontend);
-        let bench = Bench { policy: self.policy, client_certificates, read: self.read };
+        let bench = Bench {
+            policy: self.policy,
+            gateway: self.own().reference(),
+            frontend: self.gateway.spec.tls.frontend.as_ref(),
+            read: self.read,
+        };
         let conflicts = conflict::find(entries, self.gateway.spec.listeners.len());
         let conflicted = entries.iter().zip(conflicts).enumerate();
         conflicted.map(|(place, (entry, conflict))| bench.judge(entry, conflict, place)).collect()
@@ -239,7 +252,8 @@ impl<'w> Draft<'_, 'w> {
             reach: self.reach(),
             scope: self.read.scope().clone(),
             serves_sets: self.read.serves(Kind::ListenerSet),
-            backend_certificate: self.gateway.spec.tls.as_ref().is_some_and(|tls| tls.backend),
+            shown: None,
+            insecure: self.gateway.spec.tls.frontend.as_ref().is_some_and(FrontendTls::is_insecure),
             requested: self.gateway.spec.addresses.clone(),
             listeners,
             sets,

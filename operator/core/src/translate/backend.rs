@@ -7,7 +7,7 @@
 //!
 //! Knows nothing of rules and weights.
 
-use super::grant;
+use super::{backend_tls, grant};
 use crate::{
     ir,
     key::{Kind, NsName, Ref},
@@ -20,7 +20,8 @@ use crate::{
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-/// The cluster that a reference from `route` means; `speak` chooses the protocol by `appProtocol`, or none.
+/// The cluster that a reference from `route` means; `speak` chooses the protocol by `appProtocol`, or none. Of a port that a
+/// policy has spoken to over TLS, `appProtocol` need not say so.
 ///
 /// The order of checks is the order of what a refusal may tell: nothing about a Service before the grant for it.
 pub(super) fn resolve(
@@ -39,11 +40,18 @@ pub(super) fn resolve(
     }
     let found = read.get::<Service>(&service).ok_or(BackendFault::NotFound)?;
     let port = port_of(found, target.port)?;
-    let upstream = speak(port.app_protocol.as_deref()).ok_or_else(|| BackendFault::Protocol {
+    let tls = backend_tls::of(&service, &port.name, read);
+    let tls = tls.map_err(|policy| BackendFault::Tls { service: service.clone(), policy })?;
+    let spoken = port.app_protocol.as_deref().filter(|protocol| tls.is_none() || !is_tls(protocol));
+    let upstream = speak(spoken).ok_or_else(|| BackendFault::Protocol {
         port: port.port,
         protocol: port.app_protocol.clone().unwrap_or_default(),
     })?;
-    Ok(ir::Cluster { service, port: port.port, upstream })
+    Ok(ir::Cluster { service, port: port.port, upstream, tls: tls.map(Arc::new) })
+}
+
+fn is_tls(app_protocol: &str) -> bool {
+    ["https", "tls"].iter().any(|name| app_protocol.eq_ignore_ascii_case(name))
 }
 
 /// The name that a reference means, seen from the route's namespace.
@@ -128,7 +136,8 @@ mod tests {
         for slice in slices {
             world.apply(Change::Upsert(Object::decode(Kind::EndpointSlice, slice.clone()).unwrap()));
         }
-        let cluster = Cluster { service: NsName::new("default", "echo"), port: 9000, upstream: Upstream::H2 };
+        let cluster =
+            Cluster { service: NsName::new("default", "echo"), port: 9000, upstream: Upstream::H2, tls: None };
         let assignment = assignment(&cluster, &Reader::new(&world, &Surfaces::new()));
         let short = |state| if state == EndpointState::Ready { "" } else { " draining" };
         let targets = assignment.endpoints.iter();

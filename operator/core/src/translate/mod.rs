@@ -8,7 +8,9 @@
 //! Knows nothing of Envoy, of xDS, or of which evaluation is a first and which a repeated one.
 
 pub mod attach;
+pub mod authority;
 pub mod backend;
+pub(crate) mod backend_tls;
 pub mod certificate;
 pub mod conflict;
 pub mod grant;
@@ -145,6 +147,25 @@ pub struct Rank {
     pub headers: usize,
     /// Number of query parameters.
     pub query: usize,
+}
+
+/// What proxies get by SDS: TLS material that rotates without an edit of what names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Material {
+    /// A certificate with its key: a Secret.
+    Certificate(NsName),
+    /// Who is trusted: ConfigMaps, as one bundle.
+    Authorities(Vec<NsName>),
+}
+
+impl Material {
+    /// The SDS name; never changes on rotation.
+    pub fn name(&self) -> Text {
+        match self {
+            Self::Certificate(secret) => secret.to_string().into(),
+            Self::Authorities(maps) => ir::Authorities::name_of(maps),
+        }
+    }
 }
 
 /// One host of one Gateway: the unit of merging, of the wire and of refusal.

@@ -1,6 +1,6 @@
 //! Services, their endpoints, namespaces and grants as the core keeps them.
 
-use super::meta::Meta;
+use super::{gateway::ObjectRef, meta::Meta};
 use crate::key::{NsName, Text};
 use serde::{Deserialize, Deserializer};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -193,7 +193,7 @@ pub struct GrantTo {
     pub name: Option<Text>,
 }
 
-/// `BackendTLSPolicy`: not implemented, kept so that its status can say so.
+/// `BackendTLSPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct BackendTlsPolicy {
     /// Metadata.
@@ -202,10 +202,55 @@ pub struct BackendTlsPolicy {
     pub spec: BackendTlsPolicySpec,
 }
 
-/// `BackendTLSPolicy.spec`, its targets alone.
+/// `BackendTLSPolicy.spec`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendTlsPolicySpec {
-    /// Services that it is about.
-    pub target_refs: Vec<super::gateway::ParametersRef>,
+    /// Services that it is about, in the policy's namespace.
+    pub target_refs: Vec<PolicyTarget>,
+    /// What a backend has to show.
+    pub validation: BackendValidation,
+}
+
+/// `targetRefs[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyTarget {
+    /// API group.
+    #[serde(default)]
+    pub group: Text,
+    /// Kind.
+    pub kind: Text,
+    /// Name.
+    pub name: Text,
+    /// The name of a port; all ports when absent.
+    pub section_name: Option<Text>,
+}
+
+/// `BackendTLSPolicy.spec.validation`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendValidation {
+    /// Who may have signed its certificate.
+    #[serde(default)]
+    pub ca_certificate_refs: Vec<ObjectRef>,
+    /// A set of authorities by name, instead.
+    pub well_known_ca_certificates: Option<Text>,
+    /// The server name, and the name in the certificate unless others are given.
+    pub hostname: Text,
+    /// Names in the certificate, of which one has to be there.
+    #[serde(default)]
+    pub subject_alt_names: Vec<SubjectAltName>,
+}
+
+/// `subjectAltNames[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct SubjectAltName {
+    /// `Hostname` or `URI`.
+    #[serde(rename = "type")]
+    pub kind: Text,
+    /// With `Hostname`.
+    pub hostname: Option<Text>,
+    /// With `URI`.
+    pub uri: Option<Text>,
 }

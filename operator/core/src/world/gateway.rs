@@ -67,24 +67,100 @@ pub struct GatewaySpec {
     /// Labels, annotations and parameters of what runs it.
     #[serde(default)]
     pub infrastructure: Infrastructure,
-    /// `spec.tls` (client certificates, backend certificate): kept only to say that it is not implemented.
+    /// Certificates of clients, and the one shown to backends.
     #[serde(default)]
-    pub tls: Option<GatewayTls>,
+    pub tls: GatewayTls,
 }
 
-/// Which halves of `Gateway.spec.tls` are set.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// `Gateway.spec.tls`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct GatewayTls {
     /// Validation of client certificates.
-    #[serde(default, deserialize_with = "is_present")]
-    pub frontend: bool,
-    /// The certificate shown to backends.
-    #[serde(default, deserialize_with = "is_present")]
-    pub backend: bool,
+    pub frontend: Option<FrontendTls>,
+    /// What is shown to backends.
+    pub backend: BackendTls,
 }
 
-fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Option::<serde::de::IgnoredAny>::deserialize(deserializer).map(|value| value.is_some())
+/// `Gateway.spec.tls.frontend`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FrontendTls {
+    /// For every HTTPS listener.
+    pub default: PortTls,
+    /// For those of single ports, instead.
+    pub per_port: Vec<TlsOfPort>,
+}
+
+impl FrontendTls {
+    /// What holds for the HTTPS listeners of a port.
+    pub fn of(&self, port: u16) -> Option<&ClientValidation> {
+        let own = self.per_port.iter().find(|entry| entry.port == port);
+        own.map_or(&self.default, |entry| &entry.tls).validation.as_ref()
+    }
+
+    /// Whether anybody is let in without a valid certificate although one is asked for.
+    pub fn is_insecure(&self) -> bool {
+        let all = self.per_port.iter().map(|entry| &entry.tls).chain([&self.default]);
+        all.filter_map(|tls| tls.validation.as_ref()).any(ClientValidation::is_insecure)
+    }
+}
+
+/// `perPort[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct TlsOfPort {
+    /// The port.
+    pub port: u16,
+    /// What holds there.
+    pub tls: PortTls,
+}
+
+/// `default`, or `perPort[].tls`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PortTls {
+    /// Absent: clients are not asked for certificates.
+    pub validation: Option<ClientValidation>,
+}
+
+/// `validation` of client certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientValidation {
+    /// Who may have signed them.
+    #[serde(default)]
+    pub ca_certificate_refs: Vec<ObjectRef>,
+    /// `AllowValidOnly` (default) or `AllowInsecureFallback`.
+    pub mode: Option<Text>,
+}
+
+impl ClientValidation {
+    /// Whether clients are let in without a valid certificate.
+    pub fn is_insecure(&self) -> bool {
+        self.mode.as_deref() == Some("AllowInsecureFallback")
+    }
+}
+
+/// `Gateway.spec.tls.backend`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BackendTls {
+    /// The certificate shown to backends that are spoken to over TLS.
+    pub client_certificate_ref: Option<SecretRef>,
+}
+
+/// A reference to an object of any kind; a reference inside a namespace has no `namespace`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ObjectRef {
+    /// Core group when empty.
+    #[serde(default)]
+    pub group: Text,
+    /// Kind.
+    pub kind: Text,
+    /// The namespace of the referring object when absent.
+    pub namespace: Option<Text>,
+    /// Name.
+    pub name: Text,
 }
 
 /// `Gateway.spec.addresses[]`.

@@ -9,7 +9,10 @@ use super::{
     route::Route,
     secret::{ConfigMap, Secret},
 };
-use crate::key::{Kind, NsName, Ref, Text};
+use crate::{
+    key::{Kind, NsName, Ref, Text},
+    translate::backend_tls,
+};
 use chrono::{DateTime, Utc};
 use sluice_api::{GatewayProfileSpec, GrpcPolicySpec, GrpcServiceSpec};
 use std::{
@@ -199,11 +202,11 @@ impl World {
             Object::GatewayClass(new) => put(&mut self.classes, &new.metadata.key.clone(), Some(new)).touch(),
             Object::Namespace(new) => put(&mut self.namespaces, &new.metadata.key.clone(), Some(new)).touch(),
             Object::Service(new) => put(&mut self.services, &new.metadata.key.clone(), Some(new)).touch(),
-            Object::BackendTlsPolicy(new) => put(&mut self.backend_tls, &new.metadata.key.clone(), Some(new)).touch(),
             Object::Gateway(new) => self.put_gateway(&new.metadata.key.clone(), Some(new)),
             Object::ListenerSet(new) => self.put_listener_set(&new.metadata.key.clone(), Some(new)),
             Object::Route(new) => self.put_route(&Ref::new(new.kind, new.metadata.key.clone()), Some(new)),
             Object::ReferenceGrant(new) => self.put_grant(&new.metadata.key.clone(), Some(new)),
+            Object::BackendTlsPolicy(new) => self.put_backend_tls(&new.metadata.key.clone(), Some(new)),
             Object::GrpcPolicy(new) => self.put_policy(&new.metadata.key.clone(), Some(new)),
             Object::EndpointSlice(new) => self.put_slice(&new.key.clone(), Some(new)),
             Object::Secret(new) => self.put_secret(&new.metadata.key.clone(), Some(new)),
@@ -220,13 +223,13 @@ impl World {
             Kind::GatewayClass => put(&mut self.classes, key, None).touch(),
             Kind::Namespace => put(&mut self.namespaces, key, None).touch(),
             Kind::Service => put(&mut self.services, key, None).touch(),
-            Kind::BackendTlsPolicy => put(&mut self.backend_tls, key, None).touch(),
             Kind::Gateway => self.put_gateway(key, None),
             Kind::ListenerSet => self.put_listener_set(key, None),
             Kind::GrpcRoute | Kind::HttpRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
                 self.put_route(gone, None)
             }
             Kind::ReferenceGrant => self.put_grant(key, None),
+            Kind::BackendTlsPolicy => self.put_backend_tls(key, None),
             Kind::GrpcPolicy => self.put_policy(key, None),
             Kind::EndpointSlice => self.put_slice(key, None),
             Kind::Secret => self.put_secret(key, None),
@@ -305,6 +308,13 @@ impl World {
         moved.touch_with(before.into_iter().chain(after).map(Dep::Policies))
     }
 
+    fn put_backend_tls(&mut self, key: &NsName, new: Option<Arc<BackendTlsPolicy>>) -> Vec<Dep> {
+        let moved = put(&mut self.backend_tls, key, new);
+        let (before, after) = moved.keys(backend_tls_targets);
+        self.policies_of.shift(key, &before, &after);
+        moved.touch_with(before.into_iter().chain(after).map(Dep::Policies))
+    }
+
     fn put_slice(&mut self, key: &NsName, new: Option<Arc<EndpointSlice>>) -> Vec<Dep> {
         let moved = put(&mut self.slices, key, new);
         let (before, after) = moved.keys(|slice| {
@@ -357,10 +367,16 @@ fn policy_targets(policy: &Own<GrpcPolicySpec>) -> Vec<Ref> {
     let targets = policy.spec.target_refs.iter();
     targets
         .filter_map(|target| {
-            let kind = Kind::named(&target.group, &target.kind)?;
+            let kind = Kind::named(&target.group, &target.kind).filter(|kind| kind.is_route())?;
             Some(Ref::new(kind, NsName { namespace: namespace.clone(), name: target.name.as_str().into() }))
         })
         .collect()
+}
+
+/// The Services that a policy names, seen from its own namespace.
+fn backend_tls_targets(policy: &BackendTlsPolicy) -> Vec<Ref> {
+    let services = policy.spec.target_refs.iter().filter_map(|target| backend_tls::service_of(policy, target));
+    services.map(|service| Ref::new(Kind::Service, service)).collect()
 }
 
 /// What one write did to a table.

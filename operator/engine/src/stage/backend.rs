@@ -1,4 +1,4 @@
-//! Leaves: clusters with their endpoints, and certificates. Kept as long as something of a Gateway names them.
+//! Leaves: clusters with their endpoints, certificates and authorities. Kept as long as something of a Gateway names them.
 
 use crate::{deps::Task, engine::Engine};
 use chrono::{DateTime, Utc};
@@ -6,14 +6,12 @@ use rustc_hash::FxHashMap;
 use sluice_core::{
     ir,
     key::{NsName, Text},
-    translate::{backend, certificate},
+    translate::{Material, authority, backend, certificate},
+    world::Reader,
 };
 use sluice_envoy::encode;
 use sluice_xds::{Id, Resource, ResourceType};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The clusters that hosts name.
 #[derive(Debug, Default)]
@@ -22,21 +20,44 @@ pub(crate) struct Backends(FxHashMap<Text, Backend>);
 #[derive(Debug)]
 struct Backend {
     cluster: ir::Cluster,
-    resource: Arc<Resource>,
     assignment: Arc<Resource>,
     /// How many hosts of each Gateway name it; never 0.
     uses: BTreeMap<NsName, usize>,
 }
 
-/// The certificates that chains name.
+/// What chains and clusters name by SDS.
 #[derive(Debug, Default)]
-pub(crate) struct Certificates(FxHashMap<NsName, Certificate>);
+pub(crate) struct Certificates(FxHashMap<Material, Served>);
 
 #[derive(Debug, Default)]
-struct Certificate {
+struct Served {
     resource: Option<Arc<Resource>>,
+    /// When a certificate ends.
     end: Option<DateTime<Utc>>,
-    users: BTreeSet<NsName>,
+    /// How many things of each Gateway name it: its chains count as one, each of its clusters as one; never 0.
+    uses: BTreeMap<NsName, usize>,
+}
+
+/// What is served by SDS, if it can be, and when it ends.
+type Loaded = Option<(Arc<Resource>, Option<DateTime<Utc>>)>;
+
+fn load(material: &Material, read: &Reader<'_>) -> Loaded {
+    match material {
+        Material::Certificate(secret) => {
+            certificate::load(secret, read).ok().map(|it| (encode::certificate(&it), certificate::end(&it)))
+        }
+        Material::Authorities(maps) => authority::load(maps, read).map(|it| (encode::authorities(&it), None)),
+    }
+}
+
+/// What is served by SDS, if it can be.
+pub(crate) fn material(material: &Material, read: &Reader<'_>) -> Option<Arc<Resource>> {
+    load(material, read).map(|(resource, _)| resource)
+}
+
+/// Those whom a cluster trusts.
+pub(crate) fn trusted(cluster: &ir::Cluster) -> Option<Material> {
+    cluster.tls.as_ref().map(|tls| Material::Authorities(tls.authorities.clone()))
 }
 
 impl Engine {
@@ -45,16 +66,19 @@ impl Engine {
         let name = cluster.name();
         if !self.backends.0.contains_key(&name) {
             let assignment = self.assignment(cluster);
-            let resource = encode::cluster(cluster);
-            let backend = Backend { cluster: cluster.clone(), resource, assignment, uses: BTreeMap::new() };
+            let backend = Backend { cluster: cluster.clone(), assignment, uses: BTreeMap::new() };
             self.backends.0.insert(name.clone(), backend);
         }
         let Some(backend) = self.backends.0.get_mut(&name) else { return };
         let uses = backend.uses.entry(gateway.clone()).or_default();
         *uses += 1;
-        if *uses == 1 {
-            self.gateways.set(gateway, backend.resource.clone());
-            self.gateways.set(gateway, backend.assignment.clone());
+        if *uses > 1 {
+            return;
+        }
+        self.gateways.set(gateway, backend.assignment.clone());
+        self.gateways.set(gateway, self.cluster_of(gateway, cluster));
+        if let Some(trusted) = trusted(cluster) {
+            self.use_material(gateway, &trusted);
         }
     }
 
@@ -63,16 +87,21 @@ impl Engine {
         let Some(backend) = self.backends.0.get_mut(name) else { return };
         let Some(uses) = backend.uses.get_mut(gateway) else { return };
         *uses -= 1;
-        if *uses == 0 {
-            backend.uses.remove(gateway);
-            self.gateways.remove(gateway, backend.resource.id.clone());
-            self.gateways.remove(gateway, backend.assignment.id.clone());
+        if *uses > 0 {
+            return;
         }
-        if backend.uses.is_empty() {
-            let task = Task::Assign(backend.cluster.clone());
+        backend.uses.remove(gateway);
+        let (cluster, is_last) = (backend.cluster.clone(), backend.uses.is_empty());
+        self.gateways.remove(gateway, Id::new(ResourceType::Cluster, name.clone()));
+        self.gateways.remove(gateway, backend.assignment.id.clone());
+        if is_last {
+            let task = Task::Assign(cluster.clone());
             self.backends.0.remove(name);
             self.dirty.unmark(&task);
             self.deps.forget(&task);
+        }
+        if let Some(trusted) = trusted(&cluster) {
+            self.drop_material(gateway, &trusted);
         }
     }
 
@@ -91,44 +120,61 @@ impl Engine {
         }
     }
 
-    /// A chain of a Gateway names a certificate.
-    pub(crate) fn use_certificate(&mut self, gateway: &NsName, secret: &NsName) {
-        if !self.certificates.0.contains_key(secret) {
-            self.certificates.0.insert(secret.clone(), Certificate::default());
-            self.certify(secret);
+    /// The cluster as the proxies of a Gateway have it, with the certificate that this Gateway shows.
+    fn cluster_of(&self, gateway: &NsName, cluster: &ir::Cluster) -> Arc<Resource> {
+        let shown = self.gateways.plan(gateway).and_then(|plan| Some(plan.shown.as_ref()?.to_string().into()));
+        encode::cluster_showing(cluster, shown.as_ref())
+    }
+
+    /// A Gateway shows another certificate to its backends. O(clusters), at an edit of `spec.tls.backend`.
+    pub(crate) fn show_anew(&mut self, gateway: &NsName) {
+        let secure = self.backends.0.values().filter(|it| it.cluster.tls.is_some() && it.uses.contains_key(gateway));
+        let clusters: Vec<_> = secure.map(|backend| self.cluster_of(gateway, &backend.cluster)).collect();
+        for cluster in clusters {
+            self.gateways.set(gateway, cluster);
         }
-        let Some(certificate) = self.certificates.0.get_mut(secret) else { return };
-        certificate.users.insert(gateway.clone());
-        if let Some(resource) = &certificate.resource {
+    }
+
+    /// A chain or a cluster of a Gateway names something that is served by SDS.
+    pub(crate) fn use_material(&mut self, gateway: &NsName, material: &Material) {
+        if !self.certificates.0.contains_key(material) {
+            self.certificates.0.insert(material.clone(), Served::default());
+            self.certify(material);
+        }
+        let Some(served) = self.certificates.0.get_mut(material) else { return };
+        *served.uses.entry(gateway.clone()).or_default() += 1;
+        if let Some(resource) = &served.resource {
             self.gateways.set(gateway, resource.clone());
         }
     }
 
-    /// No chain of a Gateway names a certificate any more.
-    pub(crate) fn drop_certificate(&mut self, gateway: &NsName, secret: &NsName) {
-        let Some(certificate) = self.certificates.0.get_mut(secret) else { return };
-        certificate.users.remove(gateway);
-        self.gateways.remove(gateway, secret_id(secret));
-        if certificate.users.is_empty() {
-            let task = Task::Certify(secret.clone());
-            self.certificates.0.remove(secret);
+    /// A chain or a cluster of a Gateway does not name it any more.
+    pub(crate) fn drop_material(&mut self, gateway: &NsName, material: &Material) {
+        let Some(served) = self.certificates.0.get_mut(material) else { return };
+        let Some(uses) = served.uses.get_mut(gateway) else { return };
+        *uses -= 1;
+        if *uses == 0 {
+            served.uses.remove(gateway);
+            self.gateways.remove(gateway, secret_id(material));
+        }
+        if served.uses.is_empty() {
+            let task = Task::Certify(material.clone());
+            self.certificates.0.remove(material);
             self.dirty.unmark(&task);
             self.deps.forget(&task);
         }
     }
 
-    /// Loads a certificate again: a rotation touches this resource alone.
-    pub(crate) fn certify(&mut self, secret: &NsName) {
-        let task = Task::Certify(secret.clone());
-        let loaded = self.evaluate(&task, |read| certificate::load(secret, read));
-        let Some(kept) = self.certificates.0.get_mut(secret) else { return };
-        let loaded = loaded.ok();
-        kept.end = loaded.as_ref().and_then(certificate::end);
-        kept.resource = loaded.as_ref().map(encode::certificate);
-        for gateway in &kept.users {
-            match &kept.resource {
+    /// Loads it again: a rotation touches this resource alone.
+    pub(crate) fn certify(&mut self, material: &Material) {
+        let task = Task::Certify(material.clone());
+        let loaded = self.evaluate(&task, |read| load(material, read));
+        let Some(served) = self.certificates.0.get_mut(material) else { return };
+        (served.resource, served.end) = loaded.map_or((None, None), |(resource, end)| (Some(resource), end));
+        for gateway in served.uses.keys() {
+            match &served.resource {
                 Some(resource) => self.gateways.set(gateway, resource.clone()),
-                None => self.gateways.remove(gateway, secret_id(secret)),
+                None => self.gateways.remove(gateway, secret_id(material)),
             }
         }
     }
@@ -137,11 +183,14 @@ impl Engine {
 impl Engine {
     /// Which of the certificates that are served ends first, and when. O(certificates).
     pub fn first_expiry(&self) -> Option<(&NsName, DateTime<Utc>)> {
-        let ends = self.certificates.0.iter().filter_map(|(secret, kept)| Some((secret, kept.end?)));
+        let ends = self.certificates.0.iter().filter_map(|(material, served)| match material {
+            Material::Certificate(secret) => Some((secret, served.end?)),
+            Material::Authorities(_) => None,
+        });
         ends.min_by_key(|(secret, end)| (*end, *secret))
     }
 }
 
-fn secret_id(secret: &NsName) -> Id {
-    Id::new(ResourceType::Secret, secret.to_string())
+fn secret_id(material: &Material) -> Id {
+    Id::new(ResourceType::Secret, material.name())
 }

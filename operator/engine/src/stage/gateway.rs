@@ -141,7 +141,7 @@ impl Engine {
         self.swap_surfaces(gateway, plans);
         self.swap_listeners(gateway, plans);
         self.swap_routing(gateway, plans);
-        self.swap_certificates(gateway, plans);
+        self.swap_materials(gateway, plans);
         self.swap_standing(plans);
         self.deploy(gateway);
         self.dirty.mark(Task::Project(Ref::new(Kind::Gateway, gateway.clone())));
@@ -214,13 +214,17 @@ impl Engine {
         }
     }
 
-    fn swap_certificates(&mut self, gateway: &NsName, plans: &Replaced) {
-        let (before, after) = plans.lists(|plan| &plan.certificates);
-        for secret in &after {
-            self.use_certificate(gateway, secret);
+    fn swap_materials(&mut self, gateway: &NsName, plans: &Replaced) {
+        let (before, after) = plans.lists(|plan| &plan.materials);
+        for material in after.iter().filter(|material| !before.contains(material)) {
+            self.use_material(gateway, material);
         }
-        for secret in before.iter().filter(|secret| !after.contains(secret)) {
-            self.drop_certificate(gateway, secret);
+        for material in before.iter().filter(|material| !after.contains(material)) {
+            self.drop_material(gateway, material);
+        }
+        let shown = |plan: &Option<Arc<Plan>>| plan.as_ref().and_then(|plan| plan.shown.clone());
+        if shown(&plans.before) != shown(&plans.after) {
+            self.show_anew(gateway);
         }
     }
 

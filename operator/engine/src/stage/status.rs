@@ -11,6 +11,7 @@ use sluice_core::{
     translate::{Attachment, ListenerId, Lowered},
     world::{Change, Own, Parent, backend::BackendTlsPolicy, gateway::GatewayClass, observed::Observed},
 };
+use std::collections::BTreeSet;
 
 /// What was said last of each object.
 #[derive(Debug, Default)]
@@ -118,7 +119,7 @@ impl Engine {
         Said::new(policy?.metadata.generation, &status?)
     }
 
-    /// O(routes): policies of this kind are few, and nothing is served by them.
+    /// O(routes): policies of this kind are few.
     fn backend_tls_status(&mut self, object: &Ref) -> Option<Said> {
         let task = Task::Project(object.clone());
         let Some(policy) = self.state.world.all::<BackendTlsPolicy>().get(&object.key) else {
@@ -133,7 +134,8 @@ impl Engine {
 
     /// The policies whose status names Gateways that lead to one of the route's backends. O(policies of the kind).
     pub(crate) fn mark_backend_tls(&mut self, lowered: &Lowered) {
-        let about = |service: NsName| lowered.clusters.iter().any(|cluster| cluster.service == service);
+        let backends: BTreeSet<&NsName> = status::backend_tls::backends(lowered).collect();
+        let about = |service: NsName| backends.contains(&service);
         let policies = self.state.world.all::<BackendTlsPolicy>().iter();
         let concerned = policies.filter(|(_, policy)| status::backend_tls::services(policy).any(about));
         let tasks = concerned.map(|(key, _)| Task::Project(Ref::new(Kind::BackendTlsPolicy, key.clone())));

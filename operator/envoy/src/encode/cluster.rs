@@ -7,6 +7,7 @@
 //!
 //! No outlier detection: gRPC statuses are a backend's answers, and ejecting by them turns an application's error into an outage.
 
+use super::tls;
 use crate::wire;
 use envoy_types::pb::envoy::{
     config::{
@@ -24,7 +25,8 @@ use envoy_types::pb::envoy::{
     },
     r#type::v3::Percent,
 };
-use sluice_core::{ir, world::backend::EndpointState};
+use sluice_core::{ir, key::Text, world::backend::EndpointState};
+use sluice_xds::{Id, ResourceType};
 
 /// Streams count as requests: at Envoy's default of 1024 the next stream would be refused.
 const UNLIMITED: u32 = u32::MAX;
@@ -33,7 +35,8 @@ const RETRY_PERCENT: f64 = 20.0;
 /// So many retries are always let through, so that a quiet cluster can retry at all.
 const RETRIES_AT_LEAST: u32 = 3;
 
-pub(super) fn message(cluster: &ir::Cluster) -> Cluster {
+/// `certificate` is the SDS name of what backends are shown.
+pub(super) fn message(cluster: &ir::Cluster, certificate: Option<&Text>) -> Cluster {
     let protocol = ("envoy.extensions.upstreams.http.v3.HttpProtocolOptions".to_owned(), protocol(cluster.upstream));
     Cluster {
         name: cluster.name().to_string(),
@@ -48,8 +51,18 @@ pub(super) fn message(cluster: &ir::Cluster) -> Cluster {
         }),
         circuit_breakers: Some(CircuitBreakers { thresholds: vec![thresholds()], ..Default::default() }),
         typed_extension_protocol_options: [protocol].into(),
+        transport_socket: cluster.tls.as_deref().map(|tls| tls::upstream(tls, cluster.upstream, certificate)),
         ..Default::default()
     }
+}
+
+pub(super) fn requires(cluster: &ir::Cluster, certificate: Option<&Text>) -> Vec<Id> {
+    let authorities = cluster.tls.as_ref().map(|tls| ir::Authorities::name_of(&tls.authorities));
+    let secrets = certificate.cloned().into_iter().chain(authorities);
+    let secrets = secrets.map(|name| Id::new(ResourceType::Secret, name));
+    let mut ids: Vec<Id> = [Id::new(ResourceType::Assignment, cluster.name())].into_iter().chain(secrets).collect();
+    ids.sort();
+    ids
 }
 
 pub(super) fn assignment(assignment: &ir::Assignment) -> ClusterLoadAssignment {

@@ -7,21 +7,16 @@
 //!
 //! Must not know: what is routed where.
 
-use super::connection;
+use super::{connection, tls};
 use crate::{refusal, wire};
 use envoy_types::pb::envoy::{
     config::{
-        core::v3::{TrafficDirection, TransportSocket, transport_socket},
+        core::v3::TrafficDirection,
         listener::v3::{
             Filter, FilterChain, FilterChainMatch, Listener, ListenerFilter, filter, listener_filter::ConfigType,
         },
     },
-    extensions::{
-        filters::listener::tls_inspector::v3::TlsInspector,
-        transport_sockets::tls::v3::{
-            CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, TlsParameters, tls_parameters::TlsProtocol,
-        },
-    },
+    extensions::filters::listener::tls_inspector::v3::TlsInspector,
 };
 use sluice_core::{hostname::Hostname, ir, key::Text};
 use sluice_xds::{Id, ResourceType};
@@ -59,8 +54,9 @@ pub(super) fn requires(port: &ir::Listener) -> Vec<Id> {
         ir::Protocol::Https { chains } => chains.iter().map(|chain| routes(&chain.routes)).collect(),
     };
     if let ir::Protocol::Https { chains } = &port.protocol {
-        let names = chains.iter().flat_map(|chain| &chain.certificates);
-        ids.extend(names.map(|name| Id::new(ResourceType::Secret, name.clone())));
+        let certificates = chains.iter().flat_map(|chain| &chain.certificates);
+        let authorities = chains.iter().filter_map(|chain| Some(&chain.clients.as_ref()?.authorities));
+        ids.extend(certificates.chain(authorities).map(|name| Id::new(ResourceType::Secret, name.clone())));
     }
     ids.sort();
     ids.dedup();
@@ -78,7 +74,7 @@ fn chain(name: &str, routes: &str) -> FilterChain {
 fn secure_chain(by: &ir::Chain) -> FilterChain {
     FilterChain {
         filter_chain_match: server_names(&by.sni),
-        transport_socket: Some(tls(&by.certificates)),
+        transport_socket: Some(tls::downstream(by)),
         ..chain(by.sni.as_str(), &by.routes)
     }
 }
@@ -87,29 +83,6 @@ fn secure_chain(by: &ir::Chain) -> FilterChain {
 fn server_names(sni: &Hostname) -> Option<FilterChainMatch> {
     let names = vec![sni.to_string()];
     (!sni.is_any()).then(|| FilterChainMatch { server_names: names, ..Default::default() })
-}
-
-fn tls(certificates: &[Text]) -> TransportSocket {
-    let context = DownstreamTlsContext {
-        common_tls_context: Some(CommonTlsContext {
-            tls_params: Some(TlsParameters {
-                tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
-                ..Default::default()
-            }),
-            tls_certificate_sds_secret_configs: certificates.iter().map(secret).collect(),
-            alpn_protocols: vec!["h2".to_owned(), "http/1.1".to_owned()],
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    TransportSocket {
-        name: "envoy.transport_sockets.tls".to_owned(),
-        config_type: Some(transport_socket::ConfigType::TypedConfig(wire::any(&context))),
-    }
-}
-
-fn secret(name: &Text) -> SdsSecretConfig {
-    SdsSecretConfig { name: name.to_string(), sds_config: Some(wire::ads()) }
 }
 
 fn tls_inspector() -> ListenerFilter {

@@ -20,12 +20,13 @@ mod path;
 mod reply;
 mod secret;
 mod split;
+mod tls;
 mod version;
 
 pub use version::ENCODER;
 
 use prost::Message;
-use sluice_core::ir;
+use sluice_core::{ir, key::Text};
 use sluice_xds::{Id, Resource, ResourceType};
 use std::{hash::Hash, sync::Arc};
 
@@ -50,11 +51,17 @@ pub fn virtual_host(host: &ir::VirtualHost) -> Arc<Resource> {
     resource(id, host, &host::message(host), host::requires(host))
 }
 
-/// A cluster. Requires its assignment: without one it does not warm.
+/// A cluster. Requires its assignment and what its TLS names: without them it does not warm.
 pub fn cluster(cluster: &ir::Cluster) -> Arc<Resource> {
-    let name = cluster.name();
-    let requires = vec![Id::new(ResourceType::Assignment, name.clone())];
-    resource(Id::new(ResourceType::Cluster, name), cluster, &cluster::message(cluster), requires)
+    cluster_showing(cluster, None)
+}
+
+/// A cluster whose backends are shown a certificate, if they are spoken to over TLS.
+pub fn cluster_showing(cluster: &ir::Cluster, certificate: Option<&Text>) -> Arc<Resource> {
+    let certificate = certificate.filter(|_| cluster.tls.is_some());
+    let id = Id::new(ResourceType::Cluster, cluster.name());
+    let requires = cluster::requires(cluster, certificate);
+    resource(id, &(cluster, certificate), &cluster::message(cluster, certificate), requires)
 }
 
 /// The endpoints of a cluster, maybe none. Costs O(endpoints).
@@ -72,6 +79,12 @@ pub fn certificate(certificate: &ir::Certificate) -> Arc<Resource> {
 /// `route` of access logs and of the JSON view: the object, the rule and the match that a route comes from.
 pub fn route_name(origin: &ir::Origin) -> String {
     format!("{}/{}/{}/matches[{}]", origin.kind, origin.route, origin.rule_label(), origin.matched)
+}
+
+/// Those who are trusted.
+pub fn authorities(authorities: &ir::Authorities) -> Arc<Resource> {
+    let id = Id::new(ResourceType::Secret, authorities.name.clone());
+    resource(id, authorities, &secret::authorities(authorities), Vec::new())
 }
 
 fn resource(id: Id, meaning: &impl Hash, message: &impl Message, requires: Vec<Id>) -> Arc<Resource> {

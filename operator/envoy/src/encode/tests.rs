@@ -16,7 +16,7 @@ fn origin() -> ir::Origin {
 }
 
 fn greeter() -> ir::Cluster {
-    ir::Cluster { service: NsName::new("default", "greeter"), port: 50051, upstream: ir::Upstream::H2 }
+    ir::Cluster { service: NsName::new("default", "greeter"), port: 50051, upstream: ir::Upstream::H2, tls: None }
 }
 
 fn share(weight: u32) -> ir::Share {
@@ -65,6 +65,7 @@ fn https() -> ir::Listener {
     let chain = |sni: &str| ir::Chain {
         sni: Hostname::parse(Some(sni)),
         certificates: vec!["default/greeter-tls".into()],
+        clients: None,
         routes: format!("https-443/{sni}").into(),
     };
     ir::Listener {
@@ -72,6 +73,25 @@ fn https() -> ir::Listener {
         bind: ([0, 0, 0, 0], 10443).into(),
         protocol: ir::Protocol::Https { chains: vec![chain("*.example.com"), chain("*")] },
     }
+}
+
+fn secure() -> ir::Cluster {
+    let names =
+        vec![ir::SubjectName::Dns("greeter.local".into()), ir::SubjectName::Uri("spiffe://local/greeter".into())];
+    let authorities = vec![NsName::new("default", "ca")];
+    ir::Cluster { tls: Some(Arc::new(ir::Tls { sni: "greeter.local".into(), names, authorities })), ..greeter() }
+}
+
+/// A port whose clients may show certificates.
+fn asking() -> ir::Listener {
+    let chain = ir::Chain {
+        sni: Hostname::any(),
+        certificates: vec!["default/greeter-tls".into()],
+        clients: Some(ir::Clients { authorities: "configmap/default/ca".into(), required: false }),
+        routes: "https-8443/*".into(),
+    };
+    let protocol = ir::Protocol::Https { chains: vec![chain] };
+    ir::Listener { port: 8443, bind: ([0, 0, 0, 0], 18443).into(), protocol }
 }
 
 fn http() -> ir::Listener {
@@ -100,6 +120,9 @@ fn every_form_is_readable_json_without_keys() {
         route_configuration(&ir::RouteConfiguration { name: "http-80".into() }),
         virtual_host(&host(vec![forward(vec![share(3)], 1)])),
         cluster(&greeter()),
+        cluster_showing(&secure(), Some(&"default/greeter-tls".into())),
+        listener(&asking()),
+        authorities(&ir::Authorities { name: "configmap/default/ca".into(), pem: "the authorities".into() }),
         assignment(&ir::Assignment { cluster: greeter().name(), endpoints: vec![target] }),
         certificate_resource(),
     ];
@@ -144,6 +167,20 @@ fn a_resource_requires_what_it_names() {
             ],
         ),
         (cluster(&greeter()), vec!["assignment default/greeter/50051/h2"]),
+        // A certificate is shown to none that is spoken to in clear.
+        (cluster_showing(&greeter(), Some(&"default/client".into())), vec!["assignment default/greeter/50051/h2"]),
+        (
+            cluster_showing(&secure(), Some(&"default/client".into())),
+            vec![
+                "assignment default/greeter/50051/h2tls/f3b8e280f2a32d76",
+                "secret configmap/default/ca",
+                "secret default/client",
+            ],
+        ),
+        (
+            listener(&asking()),
+            vec!["secret configmap/default/ca", "secret default/greeter-tls", "route-configuration https-8443/*"],
+        ),
         (listener(&http()), vec!["route-configuration http-80"]),
         (
             listener(&https()),

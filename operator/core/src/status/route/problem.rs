@@ -3,7 +3,7 @@
 use super::{Accepted, ResolvedRefs};
 use crate::{
     hostname::Hostname,
-    key::{Kind, Ref, Text},
+    key::{Kind, NsName, Ref, Text},
     translate::selection::Inclusion,
     world::Parent,
 };
@@ -104,6 +104,8 @@ pub enum Finding {
     Dropped(Accepted),
     /// Everything is served as written, which may not be what was meant.
     Informs,
+    /// Nothing: the status of another object says it.
+    Elsewhere,
 }
 
 /// Why a rule cannot be served as written.
@@ -197,6 +199,13 @@ pub enum BackendFault {
         /// `appProtocol`.
         protocol: Text,
     },
+    /// A policy wants it spoken to over TLS, and cannot be carried out.
+    Tls {
+        /// The Service.
+        service: NsName,
+        /// The policy, whose status says why.
+        policy: NsName,
+    },
 }
 
 impl Problem {
@@ -214,7 +223,7 @@ impl Problem {
             | Self::HostnameTaken { .. } => Finding::Accepted(Accepted::NotAllowedByListeners),
             Self::NoValidRule(fault) => Finding::Accepted(fault.reason()),
             Self::RuleDropped(fault) => Finding::Dropped(fault.reason()),
-            Self::Backend { fault, .. } => Finding::ResolvedRefs(fault.reason()),
+            Self::Backend { fault, .. } => fault.finding(),
             Self::SharedPods(_) => Finding::Informs,
             Self::Extension { .. } => Finding::ResolvedRefs(ResolvedRefs::InvalidKind),
         }
@@ -231,14 +240,15 @@ impl RuleFault {
 }
 
 impl BackendFault {
-    const fn reason(&self) -> ResolvedRefs {
-        match self {
+    const fn finding(&self) -> Finding {
+        Finding::ResolvedRefs(match self {
             // What an ExternalName points to is no backend that the specification knows (it asks not to support it).
             Self::Kind { .. } | Self::ExternalName => ResolvedRefs::InvalidKind,
             Self::NotPermitted { .. } => ResolvedRefs::RefNotPermitted,
             Self::NotFound | Self::NoPort { .. } | Self::Port { .. } => ResolvedRefs::BackendNotFound,
             Self::Protocol { .. } => ResolvedRefs::UnsupportedProtocol,
-        }
+            Self::Tls { .. } => return Finding::Elsewhere,
+        })
     }
 }
 
@@ -329,7 +339,14 @@ impl fmt::Display for BackendFault {
             Self::Protocol { port, protocol } => {
                 write!(
                     f,
-                    "port {port} has appProtocol {protocol}, which this route cannot speak: use kubernetes.io/h2c"
+                    "port {port} has appProtocol {protocol}, which this route cannot speak: use kubernetes.io/h2c, or a \
+                     BackendTLSPolicy for TLS"
+                )
+            }
+            Self::Tls { policy, .. } => {
+                write!(
+                    f,
+                    "is to be spoken to over TLS by BackendTLSPolicy {policy}, which cannot be carried out; see its status"
                 )
             }
         }

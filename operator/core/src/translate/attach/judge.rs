@@ -7,10 +7,10 @@ use crate::{
     hostname::Hostname,
     key::{Kind, NsName, Ref},
     status::listener::{Conflict, Refusal, Unresolved},
-    translate::{AttachmentPolicy, certificate, grant},
+    translate::{AttachmentPolicy, authority, certificate, grant},
     world::{
         Reader,
-        gateway::{RouteKind, SecretRef},
+        gateway::{FrontendTls, RouteKind, SecretRef},
     },
 };
 
@@ -20,8 +20,10 @@ pub(super) const MAX_LISTENERS: usize = 1024;
 /// What all listeners of a Gateway are judged by.
 pub(super) struct Bench<'r, 'w> {
     pub policy: AttachmentPolicy,
-    /// `spec.tls.frontend` is set.
-    pub client_certificates: bool,
+    /// The Gateway, which refers to the authorities of clients for the listeners of ListenerSets too.
+    pub gateway: Ref,
+    /// `spec.tls.frontend`.
+    pub frontend: Option<&'w FrontendTls>,
     pub read: &'r Reader<'w>,
 }
 
@@ -33,7 +35,18 @@ pub(super) struct Judged {
     pub certificates: Vec<NsName>,
     /// Names in these certificates.
     pub names: Vec<Hostname>,
+    /// Whose certificates clients show, if they are asked.
+    pub clients: Option<Clients>,
     pub unresolved: Vec<Unresolved>,
+}
+
+/// The certificates of a listener's clients.
+#[derive(Clone)]
+pub(super) struct Clients {
+    /// ConfigMaps that load, in order of the references.
+    pub authorities: Vec<NsName>,
+    /// Whether a client without a valid one is turned away.
+    pub required: bool,
 }
 
 impl Bench<'_, '_> {
@@ -41,35 +54,31 @@ impl Bench<'_, '_> {
     pub(super) fn judge(&self, entry: &Entry, conflict: Option<Conflict>, place: usize) -> Judged {
         let kinds = self.kinds(entry);
         let mut judged = Judged {
-            refusal: self.refusal(entry, conflict, place),
+            refusal: refusal(entry, conflict, place, self.read),
             kinds: kinds.0,
             certificates: Vec::new(),
             names: Vec::new(),
+            clients: None,
             unresolved: Vec::new(),
         };
         if entry.is_secure() {
             self.certificates(entry, &mut judged);
+            self.clients(entry.spec.port, &mut judged);
         }
         judged.unresolved.extend(kinds.1);
         judged
     }
 
-    fn refusal(&self, entry: &Entry, conflict: Option<Conflict>, place: usize) -> Option<Refusal> {
-        let mode = entry.spec.tls.as_ref().map(|tls| &tls.mode).filter(|mode| &***mode != "Terminate");
-        if let Some(conflict) = conflict {
-            Some(Refusal::Conflict(conflict))
-        } else if !entry.is_http() {
-            Some(Refusal::Protocol(entry.spec.protocol.clone()))
-        } else if is_out_of_sight(entry.spec.allowed_routes.namespaces.as_ref(), self.read) {
-            Some(Refusal::SelectorOutOfSight)
-        } else if place >= MAX_LISTENERS {
-            Some(Refusal::TooMany(MAX_LISTENERS))
-        } else if let (true, Some(mode)) = (entry.is_secure(), mode) {
-            Some(Refusal::Mode(mode.clone()))
-        } else {
-            // Serving without the check that the Gateway asks for would let in whom it wants to keep out.
-            (entry.is_secure() && self.client_certificates).then_some(Refusal::ClientCertificates)
+    /// Serving without the check that the Gateway asks for would let in whom it wants to keep out: without a single authority the
+    /// listener is refused.
+    fn clients(&self, port: u16, judged: &mut Judged) {
+        let Some(validation) = self.frontend.and_then(|frontend| frontend.of(port)) else { return };
+        let (authorities, problems) = authority::resolve(&validation.ca_certificate_refs, &self.gateway, self.read);
+        judged.unresolved.extend(problems.into_iter().map(Unresolved::Authority));
+        if authorities.is_empty() {
+            judged.refusal.get_or_insert(Refusal::NoAuthority);
         }
+        judged.clients = Some(Clients { authorities, required: !validation.is_insecure() });
     }
 
     fn kinds(&self, entry: &Entry) -> (Vec<Kind>, Vec<Unresolved>) {
@@ -104,29 +113,10 @@ impl Bench<'_, '_> {
             judged.unresolved.push(Unresolved::NoCertificate);
         }
         for reference in references {
-            match self.secret(entry, reference) {
+            match secret(reference, &entry.parent.reference(), self.read) {
                 Ok(secret) => self.certificate(secret, judged),
                 Err(problem) => judged.unresolved.push(problem),
             }
-        }
-    }
-
-    /// Permission comes before existence, so that nobody learns what another namespace holds.
-    fn secret(&self, entry: &Entry, reference: &SecretRef) -> Result<NsName, Unresolved> {
-        if Kind::named(&reference.group, &reference.kind) != Some(Kind::Secret) {
-            let (group, kind) = (reference.group.clone(), reference.kind.clone());
-            return Err(Unresolved::CertificateKind { group, kind, name: reference.name.clone() });
-        }
-        let parent = entry.parent.reference();
-        let (from, own) = (parent.kind, &parent.key.namespace);
-        let namespace = reference.namespace.clone().unwrap_or_else(|| own.clone());
-        let secret = NsName { namespace, name: reference.name.clone() };
-        let target = Ref::new(Kind::Secret, secret.clone());
-        if grant::permits(from, own, &target, self.read) {
-            Ok(secret)
-        } else {
-            let remedy = grant::remedy(from, own, &target);
-            Err(Unresolved::NotPermitted { secret, remedy })
         }
     }
 
@@ -150,6 +140,52 @@ impl Bench<'_, '_> {
                 None => judged.unresolved.push(Unresolved::Certificate(problem)),
             },
         }
+    }
+}
+
+fn refusal(entry: &Entry, conflict: Option<Conflict>, place: usize, read: &Reader<'_>) -> Option<Refusal> {
+    let mode = entry.spec.tls.as_ref().map(|tls| &tls.mode).filter(|mode| &***mode != "Terminate");
+    if let Some(conflict) = conflict {
+        Some(Refusal::Conflict(conflict))
+    } else if !entry.is_http() {
+        Some(Refusal::Protocol(entry.spec.protocol.clone()))
+    } else if is_out_of_sight(entry.spec.allowed_routes.namespaces.as_ref(), read) {
+        Some(Refusal::SelectorOutOfSight)
+    } else if place >= MAX_LISTENERS {
+        Some(Refusal::TooMany(MAX_LISTENERS))
+    } else {
+        mode.filter(|_| entry.is_secure()).map(|mode| Refusal::Mode(mode.clone()))
+    }
+}
+
+/// The certificate that a Gateway shows to backends, and what is wrong with the one that it names.
+pub(super) fn shown(reference: &SecretRef, gateway: &Ref, read: &Reader<'_>) -> (Option<NsName>, Option<Unresolved>) {
+    let secret = match secret(reference, gateway, read) {
+        Ok(secret) => secret,
+        Err(problem) => return (None, Some(problem)),
+    };
+    match certificate::inspect(&secret, read) {
+        Ok(_) => (Some(secret), None),
+        Err(problem) if certificate::before(&secret, read).is_some() => (Some(secret), Some(Unresolved::Kept(problem))),
+        Err(problem) => (None, Some(Unresolved::Certificate(problem))),
+    }
+}
+
+/// Permission comes before existence, so that nobody learns what another namespace holds.
+fn secret(reference: &SecretRef, from: &Ref, read: &Reader<'_>) -> Result<NsName, Unresolved> {
+    if Kind::named(&reference.group, &reference.kind) != Some(Kind::Secret) {
+        let (group, kind) = (reference.group.clone(), reference.kind.clone());
+        return Err(Unresolved::CertificateKind { group, kind, name: reference.name.clone() });
+    }
+    let own = &from.key.namespace;
+    let namespace = reference.namespace.clone().unwrap_or_else(|| own.clone());
+    let secret = NsName { namespace, name: reference.name.clone() };
+    let target = Ref::new(Kind::Secret, secret.clone());
+    if grant::permits(from.kind, own, &target, read) {
+        Ok(secret)
+    } else {
+        let remedy = grant::remedy(from.kind, own, &target);
+        Err(Unresolved::NotPermitted { secret, remedy })
     }
 }
 

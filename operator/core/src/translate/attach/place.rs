@@ -5,12 +5,15 @@
 //! Cleartext has one route configuration for a port, so that isolation between its listeners is a choice of hosts. TLS
 //! has one for each chain; a request that comes over a chain for a name of another listener is answered 421.
 
-use super::{Entry, GatewayReport, ListenerReport, Standing, judge::Judged};
+use super::{
+    Entry, GatewayReport, ListenerReport, Standing,
+    judge::{Clients, Judged},
+};
 use crate::{
     hostname::Hostname,
     ir,
     key::{NsName, Text},
-    translate::{HostKey, ListenerId, Surface, infrastructure::Infrastructure},
+    translate::{HostKey, ListenerId, Material, Surface, infrastructure::Infrastructure},
     world::{Parent, Reader},
 };
 use std::{
@@ -29,8 +32,10 @@ pub struct Plan {
     pub listeners: Vec<ir::Listener>,
     /// The route configurations of `listeners`, in order of port and hostname.
     pub routing: Vec<Routing>,
-    /// The Secrets that the chains name, sorted, distinct; each loads.
-    pub certificates: Vec<NsName>,
+    /// What the chains name, and what backends are shown; sorted, distinct; each loads.
+    pub materials: Vec<Material>,
+    /// The certificate that backends are shown where they are spoken to over TLS.
+    pub shown: Option<NsName>,
     /// What has to run; `None` while the Gateway is refused.
     pub infrastructure: Option<Arc<Infrastructure>>,
     /// Everything that statuses say.
@@ -60,10 +65,12 @@ struct Owner {
     secure: bool,
     /// SDS names.
     certificates: Vec<Text>,
+    clients: Option<ir::Clients>,
 }
 
 /// The parts of a plan that are made elsewhere.
 pub(super) struct Rest {
+    pub shown: Option<NsName>,
     pub infrastructure: Option<Arc<Infrastructure>>,
     pub report: GatewayReport,
     pub surfaces: Vec<(Parent, Arc<Surface>)>,
@@ -71,16 +78,17 @@ pub(super) struct Rest {
 
 /// Puts a plan together.
 pub(super) fn plan(entries: &[Entry], judged: &[Judged], rest: Rest, read: &Reader) -> Plan {
-    let Rest { infrastructure, report, surfaces } = rest;
+    let Rest { infrastructure, report, surfaces, shown } = rest;
     let added = report.sets.iter().flat_map(|set| &set.listeners);
     let reports = report.listeners.iter().chain(added).collect::<Vec<_>>();
     let mut owners = BTreeMap::new();
     let mut served = BTreeMap::new();
-    let mut certificates = BTreeSet::new();
+    let mut materials: BTreeSet<Material> = shown.iter().cloned().map(Material::Certificate).collect();
     for ((entry, judged), report) in entries.iter().zip(judged).zip(reports) {
         if report.standing == Standing::Served {
             served.insert(report.id.clone(), report.port);
-            certificates.extend(judged.certificates.iter().cloned());
+            materials.extend(judged.certificates.iter().cloned().map(Material::Certificate));
+            materials.extend(judged.clients.iter().map(|clients| Material::Authorities(clients.authorities.clone())));
         }
         if report.is_accepted() {
             owners.insert((report.port, report.hostname.clone()), owner(entry, judged, report));
@@ -90,7 +98,8 @@ pub(super) fn plan(entries: &[Entry], judged: &[Judged], rest: Rest, read: &Read
     Plan {
         listeners: listeners(&owners, &gateway, read),
         routing: routing(&owners),
-        certificates: certificates.into_iter().collect(),
+        materials: materials.into_iter().collect(),
+        shown,
         gateway,
         surfaces,
         infrastructure,
@@ -107,7 +116,12 @@ fn owner(entry: &Entry, judged: &Judged, report: &ListenerReport) -> Owner {
         routes: (report.standing == Standing::Served).then(|| name().into()),
         secure: entry.is_secure(),
         certificates: judged.certificates.iter().map(|secret| secret.to_string().into()).collect(),
+        clients: judged.clients.as_ref().map(clients),
     }
+}
+
+fn clients(of: &Clients) -> ir::Clients {
+    ir::Clients { authorities: ir::Authorities::name_of(&of.authorities), required: of.required }
 }
 
 fn chain_routes(report: &ListenerReport) -> String {
@@ -123,7 +137,8 @@ fn listeners(owners: &BTreeMap<(u16, Hostname), Owner>, gateway: &NsName, read: 
             protocols.insert(*port, ir::Protocol::Http { routes });
             continue;
         }
-        let chain = ir::Chain { sni: hostname.clone(), certificates: owner.certificates.clone(), routes };
+        let (certificates, clients) = (owner.certificates.clone(), owner.clients.clone());
+        let chain = ir::Chain { sni: hostname.clone(), certificates, clients, routes };
         match protocols.entry(*port).or_insert_with(|| ir::Protocol::Https { chains: Vec::new() }) {
             ir::Protocol::Https { chains } => chains.push(chain),
             // Listeners of two protocols on a port conflict, so that neither is an owner.

@@ -25,8 +25,10 @@ pub struct GatewayReport {
     pub serves_sets: bool,
     /// Why nothing of it is served.
     pub refusal: Option<GatewayRefusal>,
-    /// `spec.tls.backend` is set: not implemented.
-    pub backend_certificate: bool,
+    /// What is wrong with the certificate of `spec.tls.backend`.
+    pub shown: Option<Unresolved>,
+    /// `spec.tls.frontend` lets clients in without a valid certificate.
+    pub insecure: bool,
     /// `spec.addresses`.
     pub requested: Vec<Address>,
     /// Its own listeners, as in its spec.

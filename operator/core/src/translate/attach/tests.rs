@@ -7,7 +7,7 @@ use crate::{
     ir::Protocol,
     key::{Kind, NsName, Ref, Text},
     status::{self, Condition, Delivery, Truth},
-    translate::ListenerId,
+    translate::{ListenerId, Material},
     world::{Change, Exposure, Object, Parent, Reader, Scope, Settings, Surfaces, World},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -191,7 +191,7 @@ fn a_port_becomes_a_listener_and_an_https_hostname_a_chain() {
             ("b.example.com", "https-443/b.example.com", certificates),
         ]
     );
-    assert_eq!(plan.certificates, [NsName::new("infra", "cert")]);
+    assert_eq!(plan.materials, [Material::Certificate(NsName::new("infra", "cert"))]);
     let names = plan.routing.iter().map(|routing| (routing.port, &*routing.name));
     assert_eq!(
         names.collect::<Vec<_>>(),
@@ -311,7 +311,7 @@ fn references_to_certificates_are_judged_one_by_one() {
         );
         assert!(message(&plan, 0, "ResolvedRefs").contains(words), "{name}: {}", message(&plan, 0, "ResolvedRefs"));
         assert_eq!(gateway_says(&plan)[1..], ["Programmed=False/Invalid", "ResolvedRefs=False/ListenersNotResolved"]);
-        assert!(plan.listeners.is_empty() && plan.certificates.is_empty());
+        assert!(plan.listeners.is_empty() && plan.materials.is_empty());
         let offer = &plan.surfaces[0].1.listeners[0];
         assert!(offer.serves && offer.kinds.contains(&Kind::GrpcRoute), "routes attach and are counted");
     }
@@ -322,7 +322,7 @@ fn of_several_certificates_the_good_ones_are_served() {
     let mut listener = https("grpc", "grpc.example.com");
     listener["tls"] = json!({"certificateRefs": [{"name": "nope"}, {"name": "cert"}, {"name": "cert"}]});
     let plan = plan_of(&json!([listener]));
-    assert_eq!(plan.certificates, [NsName::new("infra", "cert")]);
+    assert_eq!(plan.materials, [Material::Certificate(NsName::new("infra", "cert"))]);
     assert_eq!(
         listener_says(&plan, 0),
         ["Accepted=True/Accepted", "Programmed=True/Programmed", "ResolvedRefs=False/InvalidCertificateRef"]
@@ -340,7 +340,7 @@ fn an_expired_certificate_is_served_and_said() {
         ["Programmed=True/Programmed", "ResolvedRefs=False/InvalidCertificateRef"]
     );
     assert!(message(&plan, 0, "ResolvedRefs").contains("expired at"));
-    assert_eq!(plan.certificates.len(), 1);
+    assert_eq!(plan.materials.len(), 1);
 }
 
 #[test]
@@ -358,33 +358,99 @@ fn a_grant_lets_a_certificate_in_and_its_removal_takes_it_away() {
     world.apply(Change::Delete(Ref::new(Kind::ReferenceGrant, NsName::new("certs", "g"))));
     let revoked = planned(&world);
     assert_eq!(listener_says(&revoked, 0)[2], "ResolvedRefs=False/RefNotPermitted");
-    assert!(revoked.certificates.is_empty());
+    assert!(revoked.materials.is_empty());
 }
 
 #[test]
-fn what_https_asks_for_and_is_not_implemented_is_refused() {
+fn passthrough_is_refused() {
     let mut passthrough = https("grpc", "");
     passthrough["tls"] = json!({"mode": "Passthrough"});
     let plan = plan_of(&json!([passthrough]));
     assert_eq!(listener_says(&plan, 0)[0], "Accepted=False/UnsupportedValue");
+}
+
+fn authorities(namespace: &str, pem: &str) -> Value {
+    json!({"metadata": {"namespace": namespace, "name": "ca"}, "data": {"ca.crt": pem}})
+}
+
+/// Two HTTPS ports and an HTTP one; authorities of the first by default, of the second by its port.
+fn validated(default: &Value, of_8443: &Value) -> World {
     let mut world = base();
-    let spec = json!({"tls": {"frontend": {"default": {}}}, "listeners": [https("grpc", ""), http("web", "")]});
+    put(&mut world, Kind::ConfigMap, authorities("infra", CERTIFICATE));
+    let frontend = json!({
+        "default": {"validation": {"caCertificateRefs": [default]}},
+        "perPort": [{"port": 8443, "tls": {"validation": of_8443}}, {"port": 80, "tls": {}}],
+    });
+    let mut second = https("second", "");
+    second["port"] = json!(8443);
+    let spec = json!({"tls": {"frontend": frontend}, "listeners": [https("first", ""), second, http("web", "")]});
     put(&mut world, Kind::Gateway, gateway(&spec));
-    let plan = planned(&world);
-    assert_eq!(listener_says(&plan, 0)[..2], ["Accepted=False/UnsupportedValue", "Programmed=False/Invalid"]);
-    assert_eq!(listener_says(&plan, 1), VALID);
-    assert_eq!(plan.listeners.len(), 1);
+    world
+}
+
+fn clients(plan: &Plan) -> Vec<Option<(String, bool)>> {
+    let chains = plan.listeners.iter().flat_map(|listener| match &listener.protocol {
+        Protocol::Https { chains } => chains.clone(),
+        Protocol::Http { .. } => Vec::new(),
+    });
+    chains.map(|chain| chain.clients.map(|clients| (clients.authorities.to_string(), clients.required))).collect()
 }
 
 #[test]
-fn a_certificate_for_backends_is_said_to_be_not_implemented() {
-    let mut world = base();
-    let spec = json!({"tls": {"backend": {"clientCertificateRef": {"name": "c"}}}, "listeners": [http("web", "")]});
-    put(&mut world, Kind::Gateway, gateway(&spec));
-    assert_eq!(
-        gateway_says(&planned(&world)),
-        ["Accepted=True/Accepted", "Programmed=True/Programmed", "ResolvedRefs=False/InvalidClientCertificateRef"]
-    );
+fn clients_show_certificates_as_the_port_says_and_else_as_all_do() {
+    let ca = json!({"group": "", "kind": "ConfigMap", "name": "ca"});
+    let plan = planned(&validated(&ca, &json!({"caCertificateRefs": [ca], "mode": "AllowInsecureFallback"})));
+    let name = || "configmap/infra/ca".to_owned();
+    assert_eq!(clients(&plan), [Some((name(), true)), Some((name(), false))]);
+    assert!(plan.materials.contains(&Material::Authorities(vec![NsName::new("infra", "ca")])));
+    assert_eq!(gateway_says(&plan)[3], "InsecureFrontendValidationMode=True/ConfigurationChanged");
+    assert_eq!(listener_says(&plan, 2), VALID);
+    let plan = planned(&validated(&ca, &Value::Null));
+    assert_eq!(clients(&plan), [Some((name(), true)), None]);
+    assert_eq!(gateway_says(&plan), VALID);
+}
+
+#[test]
+fn a_listener_whose_clients_nobody_can_validate_is_not_served() {
+    let reference = |kind: &str, name: &str, namespace: &str| json!({"group": "", "kind": kind, "name": name, "namespace": namespace});
+    let table = [
+        (reference("ConfigMap", "nope", "infra"), "InvalidCACertificateRef"),
+        (reference("ConfigMap", "broken", "infra"), "InvalidCACertificateRef"),
+        (reference("Service", "ca", "infra"), "InvalidCACertificateKind"),
+        (reference("ConfigMap", "ca", "certs"), "RefNotPermitted"),
+    ];
+    let good = json!({"group": "", "kind": "ConfigMap", "name": "ca"});
+    for (bad, reason) in table {
+        let mut world = validated(&good, &json!({"caCertificateRefs": [bad]}));
+        put(&mut world, Kind::ConfigMap, authorities("certs", CERTIFICATE));
+        let broken = json!({"metadata": {"namespace": "infra", "name": "broken"}, "data": {"ca.crt": KEY}});
+        put(&mut world, Kind::ConfigMap, broken);
+        let plan = planned(&world);
+        assert_eq!(listener_says(&plan, 0), VALID, "{bad}");
+        let unresolved = format!("ResolvedRefs=False/{reason}");
+        let said = ["Accepted=False/NoValidCACertificate", "Programmed=False/Invalid", &unresolved];
+        assert_eq!(listener_says(&plan, 1), said, "{bad}");
+        assert_eq!((listener_says(&plan, 2), plan.listeners.len()), (VALID.map(String::from).to_vec(), 2), "{bad}");
+    }
+}
+
+#[test]
+fn backends_are_shown_a_certificate_that_can_be_used_or_none() {
+    let table = [
+        (json!({"name": "cert"}), "ResolvedRefs=True/ResolvedRefs"),
+        (json!({"name": "nope"}), "ResolvedRefs=False/InvalidClientCertificateRef"),
+        (json!({"group": "wrong.io", "name": "cert"}), "ResolvedRefs=False/InvalidClientCertificateRef"),
+        (json!({"name": "cert", "namespace": "certs"}), "ResolvedRefs=False/RefNotPermitted"),
+    ];
+    for (reference, said) in table {
+        let mut world = base();
+        put(&mut world, Kind::Secret, secret("certs", CERTIFICATE));
+        let spec = json!({"tls": {"backend": {"clientCertificateRef": reference}}, "listeners": [http("web", "")]});
+        put(&mut world, Kind::Gateway, gateway(&spec));
+        let plan = planned(&world);
+        assert_eq!(gateway_says(&plan), ["Accepted=True/Accepted", "Programmed=True/Programmed", said], "{reference}");
+        assert_eq!(plan.shown.is_some(), said.contains("True"), "{reference}");
+    }
 }
 
 #[test]
@@ -515,7 +581,7 @@ fn what_is_offered_to_routes_does_not_depend_on_certificates() {
     let with = planned(&world);
     world.apply(Change::Delete(Ref::new(Kind::Secret, NsName::new("infra", "cert"))));
     let without = planned(&world);
-    assert_ne!(with.certificates, without.certificates);
+    assert_ne!(with.materials, without.materials);
     assert_eq!(with.surfaces, without.surfaces);
     let offer = &with.surfaces[0].1.listeners[0];
     assert_eq!(
