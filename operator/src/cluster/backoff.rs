@@ -25,11 +25,6 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// How often it failed in a row.
-    pub(super) fn failures(&self) -> u32 {
-        self.failures
-    }
-
     /// How long to wait after one more failure: between half of the step and the whole, and `last` at most.
     pub(super) fn next(&mut self, last: Duration) -> Duration {
         let step = self.first.saturating_mul(1 << self.failures.min(16)).min(last);
@@ -54,7 +49,6 @@ mod tests {
             let (wait, step) = (backoff.next(last), Duration::from_millis(step));
             assert!(step / 2 <= wait && wait <= step, "{wait:?} of {step:?}");
         }
-        assert_eq!(backoff.failures(), 6);
         backoff.reset();
         assert!(backoff.next(last) <= Duration::from_millis(100));
     }

@@ -200,20 +200,11 @@ impl Gate {
     }
 }
 
-/// Whether its absence would take away what is served: routes of the kinds that are served, what they refer to, and what says
-/// that they may. Without the GrpcServices, what was generated for them would look abandoned.
+/// Whether its absence would take away what is served: routes that are served, what they refer to, what says that they may, and
+/// how it is to be done: without policies of TLS, backends would be spoken to in the clear. Without the GrpcServices, what was
+/// generated for them would look abandoned.
 const fn is_vital(kind: Kind) -> bool {
-    !matches!(
-        kind,
-        Kind::TlsRoute
-            | Kind::TcpRoute
-            | Kind::UdpRoute
-            | Kind::HttpRoute
-            | Kind::GrpcPolicy
-            | Kind::BackendTlsPolicy
-            | Kind::ConfigMap
-            | Kind::Certificate
-    )
+    !matches!(kind, Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute | Kind::GrpcPolicy | Kind::Certificate)
 }
 
 /// Without it there is nothing to do at all.
@@ -228,10 +219,10 @@ mod tests {
 
     const GATEWAYS: usize = 0;
     const LISTENER_SETS: usize = 1;
-    const HTTP_ROUTES: usize = 2;
+    const TLS_ROUTES: usize = 2;
 
     fn gate() -> Gate {
-        let sources = [Kind::Gateway, Kind::ListenerSet, Kind::HttpRoute];
+        let sources = [Kind::Gateway, Kind::ListenerSet, Kind::TlsRoute];
         Gate::new(sources.map(|kind| Source { kind, namespace: None }).into(), vec![Input::Leader(false)])
     }
 
@@ -249,7 +240,7 @@ mod tests {
         assert!(gate.hear(GATEWAYS, News::Listed(gone("x"))).is_empty());
         assert!(gate.hear(GATEWAYS, News::Changed(gone("y"))).is_empty());
         assert!(gate.hear(LISTENER_SETS, News::Listed(Vec::new())).is_empty());
-        assert_eq!(gate.hear(HTTP_ROUTES, News::Listed(gone("z"))).len(), 4, "what it begins with, and three changes");
+        assert_eq!(gate.hear(TLS_ROUTES, News::Listed(gone("z"))).len(), 4, "what it begins with, and three changes");
         assert_eq!(gate.hear(GATEWAYS, News::Changed(gone("x"))).len(), 1);
         assert!(!gate.is_patient());
     }
@@ -258,7 +249,7 @@ mod tests {
     fn a_kind_that_is_not_served_is_said_so_once_and_again_when_it_comes() {
         let mut gate = gate();
         gate.hear(GATEWAYS, News::Listed(Vec::new()));
-        gate.hear(HTTP_ROUTES, News::Listed(Vec::new()));
+        gate.hear(TLS_ROUTES, News::Listed(Vec::new()));
         let first = gate.hear(LISTENER_SETS, News::NotServed(Vec::new()));
         let said = Input::Change(Change::Served(Kind::ListenerSet, false));
         assert_eq!(format!("{first:?}"), format!("{:?}", [Input::Leader(false), said]));
@@ -271,7 +262,7 @@ mod tests {
     fn without_the_gateway_api_it_waits_and_says_for_what() {
         let mut gate = gate();
         gate.hear(LISTENER_SETS, News::NotServed(Vec::new()));
-        gate.hear(HTTP_ROUTES, News::NotServed(Vec::new()));
+        gate.hear(TLS_ROUTES, News::NotServed(Vec::new()));
         assert!(gate.hear(GATEWAYS, News::NotServed(Vec::new())).is_empty());
         assert!(gate.lose_patience().is_empty());
         assert_eq!(waits_for(&gate), ["Gateway"]);
@@ -287,11 +278,11 @@ mod tests {
     fn a_kind_that_nothing_served_depends_on_is_left_out_after_a_while() {
         let mut gate = gate();
         gate.hear(GATEWAYS, News::Listed(Vec::new()));
-        gate.hear(HTTP_ROUTES, News::Failed("forbidden".to_owned()));
+        gate.hear(TLS_ROUTES, News::Failed("forbidden".to_owned()));
         gate.hear(LISTENER_SETS, News::Failed("forbidden".to_owned()));
         assert!(gate.lose_patience().is_empty());
         assert_eq!(waits_for(&gate), ["ListenerSet"], "what is served may depend on it");
         let begin = gate.hear(LISTENER_SETS, News::Listed(Vec::new()));
-        assert!(matches!(begin.last(), Some(Input::Change(Change::Served(Kind::HttpRoute, false)))), "{begin:?}");
+        assert!(matches!(begin.last(), Some(Input::Change(Change::Served(Kind::TlsRoute, false)))), "{begin:?}");
     }
 }

@@ -133,6 +133,8 @@ pub(super) struct Watch {
     voice: Voice,
     gauges: Gauges,
     backoff: Backoff,
+    /// How often in a row the API server had something against a request itself.
+    refusals: u32,
     /// The version to go on from; a list comes first if absent.
     resume: Option<String>,
     /// Since when the last watch was open.
@@ -153,6 +155,7 @@ impl Watch {
             voice,
             gauges,
             backoff: Backoff::new(SOON),
+            refusals: 0,
             resume: None,
             opened: None,
             said: None,
@@ -167,6 +170,7 @@ impl Watch {
             let lasted = self.opened.take().is_some_and(|opened| opened.elapsed() >= LASTED);
             if lasted {
                 self.backoff.reset();
+                self.refusals = 0;
             }
             let wait = match outcome {
                 // The API server ends watches as it likes; one that it ends at once is not asked for at once.
@@ -265,7 +269,9 @@ impl Watch {
             return Ok(self.backoff.next(OUTAGE));
         }
         self.gauges.down();
-        if code.is_some() && self.backoff.failures() >= STUBBORN {
+        // Neither one that is starting or busy, nor one that forbids, has anything against the version.
+        self.refusals += u32::from(code.is_some_and(|code| !matches!(code, 403 | 429 | 503)));
+        if self.refusals >= STUBBORN {
             self.resume = None;
         }
         if code == Some(404) {
@@ -334,3 +340,6 @@ fn lines(body: Body) -> impl Stream<Item = Result<String, LinesCodecError>> + Un
     let bytes = body.into_data_stream().map_err(io::Error::other);
     FramedRead::new(StreamReader::new(bytes), LinesCodec::new())
 }
+
+#[cfg(test)]
+mod tests;

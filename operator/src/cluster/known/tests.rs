@@ -110,10 +110,11 @@ fn a_gateway_is_reached_as_long_as_its_service_is_there() {
     let (mut known, mut version) = (Known::new(Kind::Service), 0);
     let mut front = |ip: Option<&str>| {
         version += 1;
-        let labels = json!({"app.kubernetes.io/component": "proxy", "app.kubernetes.io/managed-by": "sluice"});
+        let labels = json!({"app.kubernetes.io/component": "proxy", "app.kubernetes.io/managed-by": "sluice", "gateway.networking.k8s.io/gateway-class-name": "sluice"});
         let mut metadata =
             json!({"namespace": "a", "name": "g-sluice", "resourceVersion": version.to_string(), "labels": labels});
-        metadata["ownerReferences"] = json!([{"kind": "Gateway", "name": "g"}]);
+        metadata["ownerReferences"] =
+            json!([{"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "name": "g", "uid": "u"}]);
         if ip.is_none() {
             metadata["labels"] = json!({});
         }
