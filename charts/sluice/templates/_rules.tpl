@@ -63,10 +63,10 @@
   verbs: [patch]
 - apiGroups: [sluice.dev]
   resources: [gatewayprofiles]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end }}
 
 {{/* What it keeps in its own namespace. A rule on create cannot name an object, but one that is applied has its name. */}}

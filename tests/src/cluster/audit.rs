@@ -73,9 +73,10 @@ impl Audit {
     /// When the log cannot be read.
     pub fn denied(&self, account: &str) -> Result<Vec<Write>> {
         let user = format!("system:serviceaccount:{account}");
+        // A 403 alone may be a namespace that is going away.
         let is_denied = |event: &Value| {
             event.pointer("/user/username") == Some(&Value::from(user.as_str()))
-                && event.pointer("/responseStatus/code") == Some(&Value::from(403))
+                && event.pointer("/annotations/authorization.k8s.io~1decision") == Some(&Value::from("forbid"))
         };
         Ok(self.events()?.iter().filter(|event| is_denied(event)).map(write).collect())
     }
