@@ -11,7 +11,7 @@ use sluice_core::{
 };
 use sluice_engine::{Effects, Engine, Evaluations, Input, ProxyEvent, Stage};
 use sluice_xds::ResourceType;
-use world::{bind, class, engine, gateway, grpc_route, http, meta, profile, put, rule, service, slice};
+use world::{bind, class, engine, gateway, grpc_route, http, https, meta, profile, put, rule, service, slice};
 
 const ROUTES: usize = 20;
 
@@ -185,4 +185,14 @@ fn the_same_history_gives_the_same_snapshots_and_the_same_words() {
         resources.map(|resource| format!("{}@{}", resource.id, resource.version)).collect()
     };
     assert_eq!(all(&left), all(&right));
+}
+
+#[test]
+fn the_proxies_of_a_gateway_that_serves_nothing_are_told_so_once() {
+    let mut engine = served();
+    let nothing = json!([https("y", 443, None, "absent")]);
+    let (_, effects) = runs(&mut engine, [gateway("two", 1, &nothing)]);
+    let published = effects.snapshots.iter().map(|(gateway, snapshot)| (gateway.to_string(), snapshot.revision()));
+    assert_eq!(published.collect::<Vec<_>>(), [("a/two".to_owned(), 0)]);
+    assert!(engine.step([gateway("two", 2, &nothing)]).snapshots.is_empty());
 }

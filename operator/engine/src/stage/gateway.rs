@@ -68,10 +68,20 @@ impl Gateways {
         std::mem::take(&mut self.published).into_iter().collect()
     }
 
+    /// Lets a Gateway have a snapshot even if there is nothing in it: until its proxies are told so, they do not start.
+    fn announce(&mut self, gateway: &NsName) {
+        if !self.snapshots.contains_key(gateway) {
+            self.drafts.entry(gateway.clone()).or_default();
+        }
+    }
+
     /// Publishes what the drafts move: O(moved names · log n) each. Returns the Gateways with a new revision.
     fn publish(&mut self) -> Vec<(NsName, u64)> {
         let mut moved = Vec::new();
         for (gateway, draft) in std::mem::take(&mut self.drafts) {
+            if !self.snapshots.contains_key(&gateway) {
+                self.published.insert(gateway.clone(), Snapshot::empty());
+            }
             let mut edit = self.snapshots.entry(gateway.clone()).or_insert_with(Snapshot::empty).edit();
             for (id, resource) in draft {
                 match resource {
@@ -138,6 +148,7 @@ impl Engine {
     }
 
     fn replaced(&mut self, gateway: &NsName, plans: &Replaced) {
+        self.gateways.announce(gateway);
         self.swap_surfaces(gateway, plans);
         self.swap_listeners(gateway, plans);
         self.swap_routing(gateway, plans);
