@@ -10,6 +10,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    iter,
     net::TcpListener,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -19,6 +20,8 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
+
+use crate::cluster::Audit;
 
 /// Starts both servers, and ends them without ceremony once the pipe at standard input closes: their data is thrown away.
 const KEEPER: &str = r#"
@@ -30,6 +33,7 @@ exec 3>&2 2>/dev/null
 first=$!
 "$node" kube-apiserver --etcd-servers "$etcd" --bind-address 127.0.0.1 --secure-port "$port" \
   --cert-dir "$dir/certs" --token-auth-file "$dir/tokens" --authorization-mode AlwaysAllow \
+  --audit-policy-file "$dir/audit.yaml" --audit-log-path "$dir/audit.log" \
   --service-cluster-ip-range 10.0.0.0/24 --service-account-issuer https://kubernetes.default.svc \
   --service-account-key-file "$dir/public.pem" --service-account-signing-key-file "$dir/key.pem" 2>&3 3>&- &
 second=$!
@@ -40,12 +44,16 @@ wait
 rm -rf "$dir"
 "#;
 
+/// Users of the server, beside the test itself.
+pub const USERS: [&str; 3] = ["one", "two", "three"];
+
 const START: Duration = Duration::from_mins(2);
 
 /// A running API server with the Gateway API's CRDs and ours.
 pub struct ApiServer {
     kubectl: PathBuf,
     directory: PathBuf,
+    port: u16,
     /// Closing it ends the servers.
     _alive: ChildStdin,
 }
@@ -78,7 +86,7 @@ impl ApiServer {
         let mut keeper = keeper(&node, &directory, port)?;
         let alive = keeper.stdin.take().context("the servers' standard input is not a pipe")?;
         let kubectl = node.with_file_name("kubectl");
-        let server = Self { kubectl, directory, _alive: alive };
+        let server = Self { kubectl, directory, port, _alive: alive };
         server.until_serving(keeper)?;
         server.install_crds()?;
         Ok(server)
@@ -128,6 +136,24 @@ impl ApiServer {
     pub fn explain(&self, path: &str) -> Result<String> {
         let output = self.retry(|| self.kubectl(&["explain", path], ""))?;
         Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Where the servers, and whoever belongs to them, keep their files; it goes when they do.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// A kubeconfig for one of [`USERS`], which may do everything under its name.
+    pub fn kubeconfig(&self, user: &str) -> Result<PathBuf> {
+        ensure!(USERS.contains(&user), "no user {user}");
+        let path = self.directory.join(format!("kubeconfig-{user}"));
+        fs::write(&path, kubeconfig(self.port, user))?;
+        Ok(path)
+    }
+
+    /// What everybody writes from now on.
+    pub fn audit(&self) -> Result<Audit> {
+        Audit::of(self.directory.join("audit.log"))
     }
 
     fn kubectl(&self, arguments: &[&str], input: &str) -> Result<Output> {
@@ -208,12 +234,19 @@ fn write_credentials(directory: &Path, port: u16) -> Result<()> {
     let key = rcgen::KeyPair::generate()?;
     fs::write(directory.join("key.pem"), key.serialize_pem())?;
     fs::write(directory.join("public.pem"), key.public_key_pem())?;
-    fs::write(directory.join("tokens"), "test,admin,admin,system:masters\n")?;
-    let kubeconfig = format!(
+    let users = USERS.iter().map(|user| format!("{user},{user},{user},system:masters"));
+    let tokens: Vec<_> = iter::once("test,admin,admin,system:masters".to_owned()).chain(users).collect();
+    fs::write(directory.join("tokens"), tokens.join("\n"))?;
+    let policy = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}"#;
+    fs::write(directory.join("audit.yaml"), policy)?;
+    Ok(fs::write(directory.join("kubeconfig"), kubeconfig(port, "test"))?)
+}
+
+fn kubeconfig(port: u16, token: &str) -> String {
+    format!(
         r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "test",
             "clusters": [{{"name": "test", "cluster": {{"server": "https://127.0.0.1:{port}", "insecure-skip-tls-verify": true}}}}],
-            "users": [{{"name": "test", "user": {{"token": "test"}}}}],
+            "users": [{{"name": "test", "user": {{"token": "{token}"}}}}],
             "contexts": [{{"name": "test", "context": {{"cluster": "test", "user": "test"}}}}]}}"#
-    );
-    Ok(fs::write(directory.join("kubeconfig"), kubeconfig)?)
+    )
 }

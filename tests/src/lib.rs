@@ -16,6 +16,7 @@ pub mod load;
 pub mod local;
 pub mod manifests;
 pub mod offline;
+pub mod operator;
 pub mod recorder;
 pub mod stage;
 pub mod wire;

@@ -28,9 +28,9 @@ pub(super) struct Args {
     /// Namespace of the install: of its lease, its CA and its Service
     #[arg(long, default_value = "sluice-system", env = "POD_NAMESPACE")]
     namespace: String,
-    /// Name among the replicas
-    #[arg(long, default_value = "sluice", env = "POD_NAME")]
-    pod_name: String,
+    /// Name among the replicas, which two of them must not share [default: one after this process]
+    #[arg(long, env = "POD_NAME")]
+    pod_name: Option<String>,
     /// Address at which proxies reach this replica [default: they are not told of it]
     #[arg(long, env = "POD_IP")]
     pod_ip: Option<IpAddr>,
@@ -91,7 +91,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         scope,
         class: args.class,
         namespace: args.namespace.into(),
-        pod: args.pod_name.into(),
+        pod: args.pod_name.unwrap_or_else(|| format!("process-{}", std::process::id())).into(),
         ip: args.pod_ip,
         xds: args.xds_address,
         xds_service: args.xds_service.into(),

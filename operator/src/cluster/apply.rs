@@ -35,8 +35,8 @@ use tokio::sync::mpsc;
 /// Writes that are under way at once.
 pub(super) const WORKERS: usize = 8;
 
-/// What is to be done to an object.
-#[derive(Clone, Debug)]
+/// What is to be done to an object. Not Debug: key material is in it.
+#[derive(Clone)]
 pub(super) enum Work {
     /// It is to be like this, which is this generation of what is wanted.
     Put(Value, i64),

@@ -12,6 +12,7 @@ use super::{
     events::{Events, Note},
     latest::Latest,
     leadership::Leadership,
+    scope::Scope,
 };
 use crate::{
     runtime::{Carry, certificates},
@@ -53,6 +54,7 @@ pub(super) struct Operator {
     pub(super) directory: Directory,
     pub(super) leadership: Leadership,
     pub(super) queues: Queues,
+    scope: Scope,
     /// Whether the engine took itself for the leader after the step before.
     led: bool,
     /// Rules that proxies refused, as they are kept.
@@ -61,8 +63,8 @@ pub(super) struct Operator {
 
 impl Operator {
     /// Before the first step.
-    pub(super) fn new(directory: Directory, leadership: Leadership, queues: Queues) -> Self {
-        Self { directory, leadership, queues, led: false, refused: Vec::new() }
+    pub(super) fn new(directory: Directory, leadership: Leadership, queues: Queues, scope: Scope) -> Self {
+        Self { directory, leadership, queues, scope, led: false, refused: Vec::new() }
     }
 }
 
@@ -78,7 +80,8 @@ impl Carry for Operator {
             effects.events.into_iter().filter_map(note).for_each(|note| self.queues.events.note(note));
         }
         effects.applies.into_iter().for_each(|apply| self.queues.objects.put(apply.reference().clone(), apply.into()));
-        effects.statuses.into_iter().for_each(|update| self.queues.statuses.put(update.target.clone(), update));
+        let statuses = effects.statuses.into_iter().filter(|update| self.scope.reaches(update.target.kind));
+        statuses.for_each(|update| self.queues.statuses.put(update.target.clone(), update));
         effects.holds.into_iter().for_each(|(object, hold)| self.queues.holds.put(object, hold));
         effects.infrastructure.into_iter().for_each(|(gateway, it)| self.queues.infrastructure.put(gateway, it));
         Vec::new()

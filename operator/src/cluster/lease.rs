@@ -160,7 +160,7 @@ impl Candidate {
         let renewed = before.holder_identity.as_deref() == Some(&*self.identity);
         let spec = LeaseSpec {
             holder_identity: Some(self.identity.to_string()),
-            lease_duration_seconds: i32::try_from(self.terms.duration.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(self.terms.duration.as_millis().div_ceil(1_000)).ok(),
             renew_time: now.clone(),
             acquire_time: if renewed { before.acquire_time } else { now },
             lease_transitions: Some(before.lease_transitions.unwrap_or_default() + i32::from(!renewed)),

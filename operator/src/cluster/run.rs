@@ -130,7 +130,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let election = tokio::spawn(stand(plant.candidate(), progress, resign.clone()));
 
     tokio::spawn(ended_by_signal(stop.clone()));
-    let operator = Operator::new(plant.directory.clone(), plant.leadership.clone(), plant.queues.clone());
+    let operator = Operator::new(
+        plant.directory.clone(),
+        plant.leadership.clone(),
+        plant.queues.clone(),
+        plant.options.scope.clone(),
+    );
     Runtime::new(Engine::new(Settings { world, ..Settings::default() }), operator, metrics).run(queue, stop).await;
 
     writing.shutdown().await;

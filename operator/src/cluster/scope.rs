@@ -54,6 +54,11 @@ impl Scope {
         }
     }
 
+    /// Whether objects of a kind are read, and may be written.
+    pub(super) fn reaches(&self, kind: Kind) -> bool {
+        *self == Self::Cluster || !kind.is_cluster_scoped()
+    }
+
     /// What stands for the cluster-scoped objects: nothing where they are read.
     pub(super) fn given(&self, class: &str) -> Result<Vec<Change>, DecodeError> {
         let Self::Namespaces { names, profile } = self else { return Ok(Vec::new()) };

@@ -80,7 +80,8 @@ fn is_urgent(input: &Input) -> bool {
     match input {
         Input::Change(Change::Upsert(object)) => object.kind() == Kind::EndpointSlice,
         Input::Change(Change::Delete(reference)) => reference.kind == Kind::EndpointSlice,
-        Input::Change(Change::Observe(..)) => false,
+        // Whoever leads, leads over the world that was told before.
+        Input::Change(Change::Observe(..)) | Input::Leader(_) | Input::Remember(_) | Input::Expect { .. } => false,
         _ => true,
     }
 }

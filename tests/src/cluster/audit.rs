@@ -39,9 +39,7 @@ impl Audit {
     /// # Errors
     /// When there is no log.
     pub fn now() -> Result<Self> {
-        let whole = Self::whole()?;
-        let position = whole.path.metadata().with_context(|| format!("audit log {}", whole.path.display()))?.len();
-        Ok(Self { position, ..whole })
+        Self::of(Self::whole()?.path)
     }
 
     /// The log since the cluster was started.
@@ -53,14 +51,30 @@ impl Audit {
         Ok(Self { path: path.into(), position: 0 })
     }
 
+    /// A log as it is now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn of(path: PathBuf) -> Result<Self> {
+        let position = path.metadata().with_context(|| format!("audit log {}", path.display()))?.len();
+        Ok(Self { path, position })
+    }
+
     /// What a service account (`namespace:name`) has written since, apart from leases and events.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn writes(&self, account: &str) -> Result<Vec<Write>> {
-        let user = format!("system:serviceaccount:{account}");
+        self.written_by(&format!("system:serviceaccount:{account}"))
+    }
+
+    /// What a user has written since, apart from leases and events.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn written_by(&self, user: &str) -> Result<Vec<Write>> {
         let is_write = |event: &Value| {
-            event.pointer("/user/username") == Some(&Value::from(user.as_str()))
+            event.pointer("/user/username") == Some(&Value::from(user))
                 && matches!(event["verb"].as_str(), Some("create" | "update" | "patch" | "delete"))
                 && !matches!(event.pointer("/objectRef/resource").and_then(Value::as_str), Some("leases" | "events"))
         };

@@ -1,0 +1,71 @@
+//! Two replicas, of which one writes.
+
+use serde_json::{Value, json};
+use sluice_tests::operator::Operator;
+
+use crate::room::{BRIEF, Room, is_judged, server, service};
+
+fn is_held_by(name: &str) -> impl Fn(&Value) -> bool {
+    move |lease| lease["spec"]["holderIdentity"] == name
+}
+
+/// Two operators, the first of which leads.
+async fn pair(room: &Room, terms: [&str; 3]) -> (Operator, Operator) {
+    let first = room.operator_for("one", terms, &[]);
+    room.until("Lease", "sluice", is_held_by("one")).await;
+    let second = room.operator_for("two", terms, &[]);
+    (first, second)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_leader_is_followed_and_writes_nothing_when_it_goes_on() {
+    let room = Room::new("paused").await;
+    let (first, _second) = pair(&room, BRIEF).await;
+    room.settle("before").await;
+    first.signal("STOP").unwrap();
+    // It finds this in its sockets when it goes on, at the same time as the lost lease.
+    for count in 0..20 {
+        room.apply(&service("paused", &format!("meanwhile-{count}"))).await;
+    }
+    room.until("Lease", "sluice", is_held_by("two")).await;
+    let audit = server().audit().unwrap();
+    first.signal("CONT").unwrap();
+    for count in 0..20 {
+        room.until("GrpcService", &format!("meanwhile-{count}"), is_judged).await;
+    }
+    room.settle("after").await;
+    let written = room.written(&audit, "one");
+    assert_eq!(written, [], "the former leader wrote");
+    let slice = room.get("EndpointSlice", "sluice-xds").await.unwrap();
+    assert_eq!(slice["endpoints"], json!([{"addresses": ["192.0.2.1"], "conditions": {"ready": true}}]));
+    let lease = room.get("Lease", "sluice").await.unwrap();
+    assert_eq!(
+        (lease["spec"]["leaseTransitions"].as_i64(), &lease["spec"]["holderIdentity"]),
+        (Some(2), &json!("two"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_ends_gives_the_lease_back() {
+    let room = Room::new("handover").await;
+    // Whoever waited for the lease to run out would wait for longer than this test.
+    let terms = ["10m", "9m", "200ms"];
+    let (first, _second) = pair(&room, terms).await;
+    room.settle("before").await;
+    first.signal("TERM").unwrap();
+    assert_eq!(first.ended().await.unwrap(), 0);
+    room.until("Lease", "sluice", is_held_by("two")).await;
+    room.settle("after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_writes_nothing() {
+    let room = Room::new("standby").await;
+    let audit = server().audit().unwrap();
+    let (_first, second) = pair(&room, BRIEF).await;
+    room.settle("one").await;
+    room.settle("two").await;
+    second.signal("TERM").unwrap();
+    second.ended().await.unwrap();
+    assert_eq!(room.written(&audit, "two"), []);
+}
