@@ -64,7 +64,8 @@ impl Operator {
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "sh"]).arg(&log).arg(binary).args(["operator"]);
         // An address of the range for documentation: that of the loopback may not stand in an EndpointSlice.
-        command.args(["--pod-name", name, "--pod-ip", &format!("192.0.2.{place}"), "--xds-address", &xds.to_string()]);
+        command.args(["--pod-name", name, "--pod-ip", &format!("192.0.2.{place}")]);
+        command.env("SLUICE_XDS_ADDRESS", xds.to_string());
         command.args(["--admin-address", &admin.to_string(), "--log", "debug,hyper=info,kube=info,tower=info"]);
         command.args(arguments).env("KUBECONFIG", server.kubeconfig(name)?).envs(environment.iter().copied());
         let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

@@ -8,12 +8,14 @@
 //! It must not know which answer is right.
 
 mod plane;
+mod pod;
 mod proxy;
 mod rig;
 pub mod shapes;
 mod stream;
 
 pub use plane::Plane;
+pub use pod::Pod;
 pub use proxy::{Proxy, validate};
 pub use rig::{News, Rig, Served};
 pub use stream::{Answer, Message, Stream};

@@ -65,11 +65,16 @@ impl Proxy {
         edit(&mut bootstrap);
         let config = home.path().join("bootstrap.json");
         fs::write(&config, bootstrap.to_string())?;
+        let config = config.display().to_string();
+        let mode = ["--use-dynamic-base-id", "--drain-time-s", "1", "--log-level", "warn"].map(str::to_owned);
+        Self::run(home, &[vec!["--config-path".to_owned(), config], mode.to_vec()].concat())
+    }
+
+    /// Starts the binary with these arguments. What it reads and its admin interface's socket, `admin.sock`, are in its home.
+    pub fn run(home: TempDir, arguments: &[String]) -> Result<Self> {
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "sh"]).arg(home.path().join("log")).arg(tool("SLUICE_ENVOY")?);
-        command.arg("--config-path").arg(config);
-        command.args(["--concurrency", "1", "--use-dynamic-base-id", "--drain-time-s", "1", "--log-level", "warn"]);
-        let mut keeper = command.stdin(Stdio::piped()).spawn()?;
+        let mut keeper = command.args(arguments).args(["--concurrency", "1"]).stdin(Stdio::piped()).spawn()?;
         let alive = keeper.stdin.take();
         Ok(Self { home, keeper, alive })
     }

@@ -13,5 +13,6 @@
 mod interrupted;
 mod leaders;
 mod objects;
+mod proxies;
 mod room;
 mod statuses;

@@ -80,6 +80,13 @@ impl Room {
         self.api(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
+    /// Waits until an object is gone.
+    pub(crate) async fn until_gone(&self, kind: &str, name: &str) {
+        let is_gone = |object: Option<&DynamicObject>| object.is_none();
+        let gone = timeout(PATIENCE, await_condition(self.api(kind), name, is_gone)).await;
+        assert!(gone.is_ok(), "{kind} {name}: {:#}", self.get(kind, name).await.unwrap_or_default());
+    }
+
     /// Waits until an object is as it is expected to be.
     pub(crate) async fn until(&self, kind: &str, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let holds =
@@ -162,6 +169,12 @@ fn resource(kind: &str) -> ApiResource {
         "Namespace" => ("", "v1", "namespaces"),
         "Secret" => ("", "v1", "secrets"),
         "ConfigMap" => ("", "v1", "configmaps"),
+        "Service" => ("", "v1", "services"),
+        "ServiceAccount" => ("", "v1", "serviceaccounts"),
+        "Deployment" => ("apps", "v1", "deployments"),
+        "DaemonSet" => ("apps", "v1", "daemonsets"),
+        "HorizontalPodAutoscaler" => ("autoscaling", "v2", "horizontalpodautoscalers"),
+        "PodDisruptionBudget" => ("policy", "v1", "poddisruptionbudgets"),
         "Lease" => ("coordination.k8s.io", "v1", "leases"),
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
         "GrpcService" => ("sluice.dev", "v1alpha1", "grpcservices"),
