@@ -38,6 +38,8 @@ pub const API_VERSION: &str = "sluice.dev/v1alpha1";
 pub const CONTROLLER_NAME: &str = "sluice.dev/gateway-controller";
 /// The `GatewayClass` that the operator creates if it is absent.
 pub const GATEWAY_CLASS: &str = "sluice";
+/// Finalizer on `GrpcService`s and on Gateways of our classes: they vanish once what they stand for is withdrawn.
+pub const FINALIZER: &str = "sluice.dev/finalizer";
 /// Label on every generated object, with the value [`MANAGED_BY`].
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY_LABEL`].

@@ -55,6 +55,8 @@ pub(crate) struct Dirty {
     pub(crate) contests: BTreeSet<(ListenerId, Ref)>,
     /// Objects that appeared, or whose generation moved: they wait for the revision that this round publishes.
     pub(crate) arrivals: BTreeSet<Ref>,
+    /// Services and Gateways of which it is to be looked at what runs for them, and whether they may vanish.
+    pub(crate) holds: BTreeSet<Ref>,
     /// Routes that sit on other hosts of a Gateway, or on hosts that were refused and are mended: they wait for that revision too.
     pub(crate) moved: BTreeSet<(NsName, Ref)>,
 }

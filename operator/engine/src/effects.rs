@@ -21,9 +21,10 @@ pub enum Input {
     Proxy(ProxyEvent),
     /// A rule was refused before this process started. Comes before the objects, or with them.
     Remember(Memory),
-    /// Whether this process holds the lease: only then does it write.
+    /// Whether this process holds the lease: only then does it write. Whoever begins to says everything once.
     Leader(bool),
-    /// A proxy served before this process started: statuses wait for it, within the grace of [`crate::Settings`].
+    /// A proxy served before this process began to write: statuses wait for it, within the grace of [`crate::Settings`]. Comes before
+    /// `Leader(true)` or with it, and is forgotten with `Leader(false)`.
     Expect {
         /// Its Gateway.
         gateway: NsName,
@@ -94,8 +95,8 @@ pub struct Effects {
     pub statuses: Vec<StatusUpdate>,
     /// Snapshots in which a version moved. A Gateway that is gone gets an empty one.
     pub snapshots: Vec<(NsName, Arc<Snapshot>)>,
-    /// What has to run for a Gateway, where that moved; `None`: nothing any more. A Gateway that is refused keeps what it has: a
-    /// profile that is away for a moment must not cost every Gateway of a class its address.
+    /// What has to run for a Gateway, where that moved; `None`: nothing any more. A Gateway that is refused, or whose
+    /// class is away, keeps what it has: a profile that is replaced must not cost every Gateway of a class its address.
     pub infrastructure: Vec<(NsName, Option<Arc<Infrastructure>>)>,
     /// Objects whose finalizer (`sluice.dev/finalizer`) has to come or to go.
     pub holds: Vec<(Ref, Hold)>,

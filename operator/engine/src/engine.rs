@@ -6,7 +6,7 @@ use crate::{
     dirty::{Dirty, Stage},
     effects::{Effects, Input, ProxyEvent},
     quarantine::Memory,
-    stage::{Authors, Backends, Certificates, Deployed, Gateways, Hosts, Routes, Statuses, Trials},
+    stage::{Authors, Backends, Certificates, Departures, Deployed, Gateways, Hosts, Routes, Statuses, Trials},
     state::{Settings, State},
 };
 use chrono::{DateTime, Utc};
@@ -42,6 +42,7 @@ pub struct Engine {
     pub(crate) surfaces: Surfaces,
     pub(crate) authors: Authors,
     pub(crate) gateways: Gateways,
+    pub(crate) departures: Departures,
     pub(crate) deployed: Deployed,
     pub(crate) routes: Routes,
     pub(crate) claims: Claims,
@@ -66,6 +67,7 @@ impl Engine {
             surfaces: Surfaces::default(),
             authors: Authors::default(),
             gateways: Gateways::default(),
+            departures: Departures::default(),
             deployed: Deployed::default(),
             routes: Routes::default(),
             claims: Claims::default(),
@@ -98,7 +100,8 @@ impl Engine {
         self.settle();
         let mut effects = std::mem::take(&mut self.effects);
         effects.snapshots = self.gateways.take_published();
-        effects.wake = self.deps.next_deadline().into_iter().chain(self.grace_end()).min();
+        let deadlines = [self.deps.next_deadline(), self.grace_end(), self.departures.next_deadline()];
+        effects.wake = deadlines.into_iter().flatten().min();
         effects
     }
 
@@ -108,11 +111,12 @@ impl Engine {
 
     fn take(&mut self, input: Input) {
         match input {
+            Input::Change(Change::Observe(object, status)) => self.observe(object, status),
             Input::Change(change) => self.change(change),
             Input::Proxy(event) => self.hear(event),
             Input::Remember(memory) => self.remember(memory),
             Input::Leader(true) => self.take_lead(),
-            Input::Leader(false) => self.state.leads = false,
+            Input::Leader(false) => self.lose_lead(),
             Input::Expect { gateway, proxy } => self.state.fleet.expect(&gateway, proxy),
             Input::Wrote { reference, generation, outcome } => self.wrote(reference, generation, outcome),
         }
@@ -122,11 +126,16 @@ impl Engine {
     pub(crate) fn change(&mut self, change: Change) {
         if let Change::Clock(now) = change {
             let grace = self.settings.grace;
-            self.state.grace_until.get_or_insert_with(|| now + grace);
+            self.state.grace_until.get_or_insert(now + grace);
             self.dirty.mark_all(self.deps.expire(now));
         }
+        if let Change::Upsert(object) = &change
+            && self.succeeds(object)
+        {
+            self.change(Change::Delete(object.reference()));
+        }
         if let Change::Delete(reference) = &change {
-            self.dirty.mark_all(self.authors.lost(reference));
+            self.forget(reference);
         }
         for change in self.kept_beside(&change).into_iter().chain([change]) {
             for dep in self.state.world.apply(change) {
@@ -152,6 +161,26 @@ impl Engine {
         }
     }
 
+    /// Whether an object comes in the place of another of its name, whose end was not heard of.
+    fn succeeds(&self, object: &Object) -> bool {
+        let known = self.state.world.metadata(&object.reference());
+        known.zip(object.metadata()).is_some_and(|(known, new)| known.uid != new.uid)
+    }
+
+    /// What was said of an object that is gone is not said of the next of its name, nor delivered.
+    fn forget(&mut self, object: &Ref) {
+        self.dirty.mark_all(self.authors.lost(object));
+        self.statuses.forget_one(object);
+        self.end_departure(object);
+        if object.kind == Kind::GrpcService {
+            self.state.served.remove(&object.key);
+        }
+        for gateway in self.served_by(object).1 {
+            self.state.fleet.withdraw(&gateway, object);
+            self.dirty.arrivals.insert(object.clone());
+        }
+    }
+
     /// Marks whatever read `dep`, and what exists because of it.
     pub(crate) fn touch(&mut self, dep: &Dep) {
         self.dirty.mark_all(self.deps.readers(dep));
@@ -159,6 +188,9 @@ impl Engine {
             if object.kind == Kind::Secret {
                 self.authors.answered(&object.key);
                 self.state.forget_outcome(object);
+            }
+            if matches!(object.kind, Kind::Gateway | Kind::GrpcService) {
+                self.dirty.holds.insert(object.clone());
             }
             self.dirty.mark_all(roots(object));
         }
@@ -201,12 +233,24 @@ impl Engine {
         if std::mem::replace(&mut self.state.leads, true) {
             return;
         }
+        self.state.begin_grace(self.settings.grace);
         self.statuses.forget();
-        self.deploy_all();
+        self.departures.forget();
+        self.deployed.forget();
         self.state.outcomes = Arc::default();
         self.dirty.mark_all(self.authors.forget_written());
         let objects = with_status(&self.state.world);
+        let held = objects.iter().filter(|object| matches!(object.kind, Kind::Gateway | Kind::GrpcService));
+        self.dirty.holds.extend(held.cloned());
         self.dirty.mark_all(objects.into_iter().map(Task::Project));
+    }
+
+    /// Nothing is written from here on; everything goes on being computed.
+    fn lose_lead(&mut self) {
+        self.state.leads = false;
+        self.state.fleet.expect_nobody();
+        self.statuses.forget();
+        self.departures.forget();
     }
 
     /// Counts what is not a task of its own, for those who pin what runs again.
@@ -243,6 +287,7 @@ impl Engine {
                 break;
             }
         }
+        self.settle_holds();
     }
 
     fn drain(&mut self, last: Stage) {

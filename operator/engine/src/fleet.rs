@@ -111,6 +111,14 @@ impl Fleet {
         self.squad(gateway).expected.insert(proxy);
     }
 
+    /// Nobody is waited for any more. O(Gateways).
+    pub(crate) fn expect_nobody(&mut self) {
+        self.0.retain(|_, squad| {
+            squad.expected.clear();
+            !squad.is_vacant()
+        });
+    }
+
     /// Whether every expected proxy has come back and is ready. O(Gateways).
     pub(crate) fn is_complete(&self) -> bool {
         self.0.values().all(|squad| squad.expected.is_empty())
@@ -170,6 +178,16 @@ impl Fleet {
             squad.objects.remove(object);
             squad.release(object);
         }
+    }
+
+    /// What is left after an object went waits for every counted proxy.
+    pub(crate) fn await_withdrawal(&mut self, gateway: &NsName, object: &Ref) {
+        self.squad(gateway).await_latest(object);
+    }
+
+    /// Whether every counted proxy of a Gateway has what is left; without any, nobody is served what went.
+    pub(crate) fn has_withdrawn(&self, gateway: &NsName, object: &Ref) -> bool {
+        self.0.get(gateway).is_none_or(|squad| !squad.is_ready() || !squad.due.contains_key(object))
     }
 
     /// How far an object has come. Refusals are not known here.

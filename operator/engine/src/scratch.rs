@@ -45,6 +45,8 @@ pub struct Output {
     pub statuses: BTreeMap<Ref, serde_json::Value>,
     /// What level 1 wants to exist.
     pub desired: BTreeMap<Ref, serde_json::Value>,
+    /// What level 1 wants no more, and leaves there until callers are served elsewhere.
+    pub leaving: BTreeSet<Ref>,
     /// What has to run for each Gateway of ours; one that is refused keeps what it had.
     pub infrastructure: BTreeMap<NsName, Arc<Infrastructure>>,
 }
@@ -56,6 +58,7 @@ pub fn scratch(state: &State) -> Output {
         resources: view.resources(),
         statuses: view.statuses(),
         desired: view.desired(),
+        leaving: view.leaving(),
         infrastructure: view.infrastructure(),
     }
 }
@@ -199,6 +202,12 @@ impl<'s> View<'s> {
         let authored = services.filter_map(|service| author::author(service, &self.read()));
         let objects = authored.flat_map(|authored| authored.objects).filter(Desired::is_writable);
         objects.map(|desired| (desired.reference, desired.value)).collect()
+    }
+
+    fn leaving(&self) -> BTreeSet<Ref> {
+        let services = self.state.world.all::<Own<GrpcServiceSpec>>().keys();
+        let authored = services.filter_map(|service| author::author(service, &self.read()));
+        authored.flat_map(|authored| authored.leaving).collect()
     }
 
     fn infrastructure(&self) -> BTreeMap<NsName, Arc<Infrastructure>> {

@@ -9,15 +9,18 @@
 
 mod author;
 mod backend;
+mod departure;
 mod gateway;
 mod host;
 mod infrastructure;
+mod observe;
 mod route;
 mod status;
 mod trial;
 
 pub(crate) use author::Authors;
 pub(crate) use backend::{Backends, Certificates, material, trusted};
+pub(crate) use departure::Departures;
 pub(crate) use gateway::Gateways;
 pub(crate) use host::{Hosts, named};
 pub(crate) use infrastructure::Deployed;

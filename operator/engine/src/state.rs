@@ -18,7 +18,7 @@ pub struct Settings {
     pub world: world::Settings,
     /// Whether there is no API server: what level 1 wants is applied to the world as if one had accepted it.
     pub feedback: bool,
-    /// How long statuses wait for the proxies that were expected, counted from the first clock reading.
+    /// How long statuses wait for the proxies that are expected, counted from when this process begins to write.
     pub grace: TimeDelta,
 }
 
@@ -87,6 +87,12 @@ impl State {
         if self.outcomes.contains_key(object) {
             Arc::make_mut(&mut self.outcomes).remove(object);
         }
+    }
+
+    /// Statuses wait for expected proxies from now on; from the first clock reading if there was none yet.
+    pub(crate) fn begin_grace(&mut self, grace: TimeDelta) {
+        let now = self.world.now;
+        self.grace_until = (now > DateTime::UNIX_EPOCH).then(|| now + grace);
     }
 
     /// Whether statuses are still held back.

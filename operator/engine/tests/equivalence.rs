@@ -106,6 +106,7 @@ fn inputs(op: &Op, engine: &Engine, server: &mut Server) -> Vec<Input> {
             // Whoever deletes a generated object or its kind takes it from the API server, not from the engine.
             if let Input::Change(Change::Delete(object)) = input {
                 server.desired.remove(object);
+                server.statuses.remove(object);
             }
             if let Input::Change(Change::Served(kind, false)) = input {
                 server.desired.retain(|object, _| object.kind != *kind);
@@ -388,20 +389,24 @@ fn furnish(engine: &mut Engine, server: &mut Server) {
         secret("cert", 0),
         service("a", "s", 9000),
     ];
-    server.take(&engine.step(binds.chain(objects)));
+    let reached =
+        GATEWAYS.iter().map(|name| Input::Change(Change::Addresses(NsName::new("a", *name), vec!["10.0.0.1".into()])));
+    server.take(&engine.step(binds.chain(objects).chain(reached)));
 }
 
 fn check(engine: &Engine, server: &mut Server) {
     let expected = scratch(engine.state());
     // Of what is no longer ours nothing is said; what was said last stays with the object.
     server.statuses.retain(|object, _| expected.statuses.contains_key(object));
-    let keeps = |gateway: &NsName| expected.statuses.contains_key(&Ref::new(Kind::Gateway, gateway.clone()));
+    let world = &engine.state().world;
+    let keeps = |gateway: &NsName| world.contains(&Ref::new(Kind::Gateway, gateway.clone()));
     for (gateway, runs) in &server.infrastructure {
         let wanted = expected.infrastructure.get(gateway);
         assert!(wanted.map_or_else(|| keeps(gateway), |wanted| wanted == runs), "what runs for {gateway}");
     }
     assert!(expected.infrastructure.keys().all(|gateway| server.infrastructure.contains_key(gateway)), "what runs");
-    let (expected, found) = (essence(expected), essence(server.output(engine)));
+    let (expected, mut found) = (essence(expected), essence(server.output(engine)));
+    found.desired.retain(|object, _| !expected.leaving.contains(object));
     assert_eq!(found.resources, expected.resources, "resources");
     assert_eq!(
         found.statuses.keys().collect::<Vec<_>>(),

@@ -193,6 +193,6 @@ fn the_proxies_of_a_gateway_that_serves_nothing_are_told_so_once() {
     let nothing = json!([https("y", 443, None, "absent")]);
     let (_, effects) = runs(&mut engine, [gateway("two", 1, &nothing)]);
     let published = effects.snapshots.iter().map(|(gateway, snapshot)| (gateway.to_string(), snapshot.revision()));
-    assert_eq!(published.collect::<Vec<_>>(), [("a/two".to_owned(), 0)]);
+    assert_eq!(published.collect::<Vec<_>>(), [("a/two".to_owned(), 1)]);
     assert!(engine.step([gateway("two", 2, &nothing)]).snapshots.is_empty());
 }

@@ -107,14 +107,19 @@ impl Edit {
 
     /// The next snapshot, or `None` when no version moved.
     pub fn publish(self) -> Option<Arc<Snapshot>> {
+        let next = self.publish_anyway();
+        (!next.changed.is_empty()).then_some(next)
+    }
+
+    /// The next snapshot, even if no version moved: a first one with nothing in it is to be acknowledged as well.
+    pub fn publish_anyway(self) -> Arc<Snapshot> {
         let Self { revision, tables, before } = self;
         let moved = before.into_iter().filter(|(id, old)| {
             let now = tables.get(id.kind).get(&id.name);
             now.map(|r| r.version) != old.as_ref().map(|r| r.version)
         });
         let changed: Arc<[Id]> = moved.map(|(id, _)| id).collect();
-        (!changed.is_empty())
-            .then(|| Arc::new(Snapshot { revision: revision + 1, previous: revision, changed, tables }))
+        Arc::new(Snapshot { revision: revision + 1, previous: revision, changed, tables })
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     tls,
 };
 use crate::{
-    key::{GATEWAY_GROUP, Kind, NsName, Text},
+    key::{GATEWAY_GROUP, Kind, NsName, Ref, Text},
     translate::profile,
     world::{Reader, gateway::ListenerSet, route::ParentRef},
 };
@@ -24,6 +24,14 @@ pub(super) struct Reach {
     pub(super) objects: Vec<Draft>,
     pub(super) gateways: Vec<GatewayReport>,
     pub(super) refusals: Vec<Refusal>,
+}
+
+impl Reach {
+    /// The parentRefs of the route: those that are wanted, then those that it is to leave.
+    pub(super) fn with(&self, leaving: &[Ref]) -> Vec<ParentRef> {
+        let left = leaving.iter().map(|object| parent(object.kind, &object.key));
+        self.gateways.iter().map(|gateway| gateway.parent_ref.clone()).chain(left).collect()
+    }
 }
 
 /// The port of a listener that is added to a shared Gateway.

@@ -16,6 +16,7 @@ mod import;
 mod order;
 mod rails;
 mod route;
+mod stale;
 mod standing;
 mod status;
 mod tls;
@@ -40,8 +41,19 @@ pub struct Authored {
     pub objects: Vec<Desired>,
     /// Secrets that have to be made.
     pub issues: Vec<Issue>,
+    /// Objects of the service that it wants no more.
+    pub stale: Vec<Ref>,
+    /// Such ones that have to stay until callers are served elsewhere.
+    pub leaving: Vec<Ref>,
     /// What the status needs to know of how these came about.
     pub(crate) report: Report,
+}
+
+impl Authored {
+    /// The Gateways at which callers reach the service.
+    pub fn gateways(&self) -> impl Iterator<Item = &NsName> {
+        self.report.gateways.iter().map(|report| &report.gateway)
+    }
 }
 
 /// An object that has to exist.
@@ -126,15 +138,19 @@ pub fn author(service: &NsName, read: &Reader) -> Option<Authored> {
     let exposed = !reach.gateways.is_empty()
         && (hostnames.is_none() || hostnames.as_ref().is_some_and(|names| !names.is_empty()));
     let policies = route::policies(&frame, &object.spec, read);
+    let mut leaving = Vec::new();
     if exposed {
+        leaving = stale::leaving(&object.metadata, &drafts, &reach, read);
         drafts.extend(policies.iter().cloned());
-        drafts.push(route::author(&frame, &object.spec, hostnames.as_deref(), &reach, read));
+        let parents = reach.with(&leaving);
+        drafts.push(route::author(&frame, &object.spec, hostnames.as_deref(), &parents, read));
     }
     drafts.extend(grants::author(&frame, &object.spec, &mut refusals, read));
     refusals.extend(reach.refusals.iter().cloned());
     let foreign = foreign_secrets(&certificate.unfit, &object.metadata, read);
     let is_ours = |issue: &Issue| foreign.iter().all(|(secret, _)| *secret != issue.secret);
     let issues = certificate.issues.into_iter().filter(is_ours).collect();
+    let stale = stale::list(&object.metadata, &drafts, &leaving, read);
     let objects = drafts.into_iter().map(|draft| claim(draft, &object.metadata, read)).collect();
     let report = Report {
         gateways: reach.gateways,
@@ -144,7 +160,7 @@ pub fn author(service: &NsName, read: &Reader) -> Option<Authored> {
         policies: policies.iter().map(|draft| draft.reference.key.clone()).collect(),
         foreign,
     };
-    Some(Authored { objects, issues, report })
+    Some(Authored { objects, issues, stale, leaving, report })
 }
 
 /// A Secret of a namesake that was deleted counts as ours: where nobody collects garbage, it would stand in the way for

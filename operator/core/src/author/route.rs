@@ -1,6 +1,6 @@
 //! The GRPCRoute of a service, and the GrpcPolicies for what a GRPCRoute cannot say.
 
-use super::{Draft, frame::Frame, gateways::Reach};
+use super::{Draft, frame::Frame};
 use crate::{
     key::{GATEWAY_GROUP, Kind, Text},
     world::{Reader, route::ParentRef},
@@ -26,10 +26,10 @@ pub(super) fn author(
     frame: &Frame,
     spec: &GrpcServiceSpec,
     hostnames: Option<&[Text]>,
-    reach: &Reach,
+    parents: &[ParentRef],
     read: &Reader,
 ) -> Draft {
-    let parents: Vec<Value> = reach.gateways.iter().map(|gateway| parent_ref(frame, &gateway.parent_ref)).collect();
+    let parents: Vec<Value> = parents.iter().map(|parent| parent_ref(frame, parent)).collect();
     let mut fields = Map::new();
     fields.insert("parentRefs".into(), parents.into());
     if let Some(hostnames) = hostnames {

@@ -10,6 +10,8 @@ mod inventory;
 mod judge;
 mod parents;
 
+pub(super) use parents::{find, same};
+
 use super::{Authored, WriteOutcome, tls::State};
 use crate::{
     key::{NsName, Ref},
@@ -72,9 +74,12 @@ pub struct Progress<'a> {
     pub served: Option<i64>,
 }
 
-/// The status of a service; `None` when there is no such service.
+/// The status of a service; `None` when there is no such service, or not for long.
 pub fn status(service: &NsName, authored: &Authored, progress: Progress, read: &Reader) -> Option<ServiceStatus> {
     let object = read.get::<Own<GrpcServiceSpec>>(service)?;
+    if object.metadata.deleting {
+        return None;
+    }
     let generation = object.metadata.generation;
     let items = inventory::list(authored, progress.outcomes, read);
     let parents = parents::read(service, authored, read);

@@ -35,6 +35,8 @@ pub enum Accepted {
     InvalidParameters,
     /// A type in `spec.addresses`.
     UnsupportedAddress,
+    /// It is being deleted.
+    Deleting,
 }
 
 impl Reason for Accepted {
@@ -43,7 +45,7 @@ impl Reason for Accepted {
     fn status(self) -> Truth {
         match self {
             Self::Accepted | Self::SomeListeners => Truth::True,
-            Self::NoListener | Self::InvalidParameters | Self::UnsupportedAddress => Truth::False,
+            Self::NoListener | Self::InvalidParameters | Self::UnsupportedAddress | Self::Deleting => Truth::False,
         }
     }
 
@@ -53,6 +55,7 @@ impl Reason for Accepted {
             Self::SomeListeners | Self::NoListener => "ListenersNotValid",
             Self::InvalidParameters => "InvalidParameters",
             Self::UnsupportedAddress => "UnsupportedAddress",
+            Self::Deleting => "Deleting",
         }
     }
 }
@@ -172,6 +175,7 @@ fn refused(refusal: &GatewayRefusal) -> Accepted {
     match refusal {
         GatewayRefusal::Class { .. } | GatewayRefusal::Parameters { .. } => Accepted::InvalidParameters,
         GatewayRefusal::Address(_) => Accepted::UnsupportedAddress,
+        GatewayRefusal::Deleting => Accepted::Deleting,
     }
 }
 

@@ -83,6 +83,9 @@ pub fn plan(gateway: &NsName, read: &Reader) -> Option<Plan> {
 
 fn refusal(gateway: &Gateway, class: Option<&profile::ProfileProblem>) -> Option<GatewayRefusal> {
     let spec = &gateway.spec;
+    if gateway.metadata.deleting {
+        return Some(GatewayRefusal::Deleting);
+    }
     if let Some(problem) = class {
         return Some(GatewayRefusal::Class { class: spec.gateway_class_name.clone(), problem: problem.clone() });
     }

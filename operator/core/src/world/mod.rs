@@ -101,6 +101,8 @@ pub enum Dep {
     ListenerSets(NsName),
     /// The set of slices of a Service.
     Slices(NsName),
+    /// The set of objects whose controller is a GrpcService.
+    Owned(NsName),
     /// The listeners that a parent offers to routes (computed; see `translate::Surface`).
     Surface(Parent),
     /// Where a Gateway's ports are bound and how it is reached.

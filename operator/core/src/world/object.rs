@@ -123,6 +123,27 @@ impl Object {
         }
     }
 
+    /// Its metadata; slices have none here.
+    pub fn metadata(&self) -> Option<&Meta> {
+        Some(match self {
+            Self::GrpcService(object) => &object.metadata,
+            Self::GatewayProfile(object) => &object.metadata,
+            Self::GrpcPolicy(object) => &object.metadata,
+            Self::GatewayClass(object) => &object.metadata,
+            Self::Gateway(object) => &object.metadata,
+            Self::ListenerSet(object) => &object.metadata,
+            Self::Route(object) => &object.metadata,
+            Self::ReferenceGrant(object) => &object.metadata,
+            Self::BackendTlsPolicy(object) => &object.metadata,
+            Self::Service(object) => &object.metadata,
+            Self::Secret(object) => &object.metadata,
+            Self::ConfigMap(object) => &object.metadata,
+            Self::Namespace(object) => &object.metadata,
+            Self::Certificate(object) => &object.metadata,
+            Self::EndpointSlice(_) => return None,
+        })
+    }
+
     /// Its name.
     pub fn key(&self) -> &NsName {
         match self {

@@ -1,8 +1,8 @@
 //! The only way for a pure function to read the world: it records what was read.
 
 use super::{
-    Dep, Exposure, Parent, Scope, Stored, World, backend::EndpointSlice, backend::ReferenceGrant, observed::Observed,
-    route::Route, secret::Secret,
+    Dep, Exposure, Parent, Scope, Stored, World, backend::EndpointSlice, backend::ReferenceGrant, meta::Meta,
+    observed::Observed, route::Route, secret::Secret,
 };
 use crate::{
     key::{Kind, NsName, Ref, Text},
@@ -114,9 +114,10 @@ impl<'w> Reader<'w> {
         self.world.slices_of.get(service).filter_map(|key| self.world.slices.get(key)).collect()
     }
 
-    /// The objects whose controller is a GrpcService, in order. Not recorded: they are level 1's own output.
-    pub fn owned(&self, service: &NsName) -> Vec<&'w Ref> {
-        self.world.owned_by.get(service).collect()
+    /// The objects whose controller is this GrpcService, in order.
+    pub fn owned(&self, service: &Meta) -> Vec<&'w Ref> {
+        self.note(Dep::Owned(service.key.clone()));
+        self.world.owned(service)
     }
 
     /// The listeners that a parent offers to routes.

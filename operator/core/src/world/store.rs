@@ -5,6 +5,7 @@ use super::{
     backend::{BackendTlsPolicy, EndpointSlice, Namespace, ReferenceGrant, Service},
     certificate::Certificate,
     gateway::{Gateway, GatewayClass, ListenerSet},
+    meta::{Meta, Owner},
     observed::Observed,
     route::Route,
     secret::{ConfigMap, Secret},
@@ -101,7 +102,8 @@ pub struct World {
     pub(super) policies_of: Index<Ref, NsName>,
     pub(super) sets_of: Index<NsName, NsName>,
     pub(super) slices_of: Index<NsName, NsName>,
-    pub(super) owned_by: Index<NsName, Ref>,
+    /// By name and uid of a GrpcService: what a namesake left is not its successor's.
+    pub(super) owned_by: Index<(NsName, Text), Ref>,
 }
 
 macro_rules! stored {
@@ -146,6 +148,41 @@ impl World {
     /// All routes of all kinds, in order. O(routes), as [`World::all`].
     pub fn routes(&self) -> &BTreeMap<Ref, Arc<Route>> {
         &self.routes
+    }
+
+    /// The objects whose controller is this GrpcService, in order. Not recorded: [`Reader::owned`](super::Reader::owned) does that.
+    pub fn owned(&self, service: &Meta) -> Vec<&Ref> {
+        let identity = (service.key.clone(), service.uid.clone());
+        self.owned_by.get(&identity).collect()
+    }
+
+    /// What a status says. Not recorded: for whoever writes it.
+    pub fn observed(&self, object: &Ref) -> Option<&Arc<Observed>> {
+        self.observed.get(object)
+    }
+
+    /// The metadata of an object that is there; slices have none here. Not recorded.
+    pub fn metadata(&self, object: &Ref) -> Option<&Meta> {
+        let key = &object.key;
+        match object.kind {
+            Kind::GrpcService => self.grpc_services.get(key).map(|object| &object.metadata),
+            Kind::GatewayProfile => self.profiles.get(key).map(|object| &object.metadata),
+            Kind::GrpcPolicy => self.policies.get(key).map(|object| &object.metadata),
+            Kind::GatewayClass => self.classes.get(key).map(|object| &object.metadata),
+            Kind::Gateway => self.gateways.get(key).map(|object| &object.metadata),
+            Kind::ListenerSet => self.listener_sets.get(key).map(|object| &object.metadata),
+            Kind::GrpcRoute | Kind::HttpRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
+                self.routes.get(object).map(|object| &object.metadata)
+            }
+            Kind::ReferenceGrant => self.grants.get(key).map(|object| &object.metadata),
+            Kind::BackendTlsPolicy => self.backend_tls.get(key).map(|object| &object.metadata),
+            Kind::Service => self.services.get(key).map(|object| &object.metadata),
+            Kind::Secret => self.secrets.get(key).map(|object| &object.metadata),
+            Kind::ConfigMap => self.config_maps.get(key).map(|object| &object.metadata),
+            Kind::Namespace => self.namespaces.get(key).map(|object| &object.metadata),
+            Kind::Certificate => self.certificates.get(key).map(|object| &object.metadata),
+            Kind::EndpointSlice => None,
+        }
     }
 
     /// Whether an object is there. Not recorded: whoever asks is told by other means when the answer moves.
@@ -270,16 +307,16 @@ impl World {
 
     fn put_gateway(&mut self, key: &NsName, new: Option<Arc<Gateway>>) -> Vec<Dep> {
         let moved = put(&mut self.gateways, key, new);
-        self.reown(&moved, |gateway| gateway.metadata.controller.as_ref());
-        moved.touch()
+        let owned = self.reown(&moved, |gateway| gateway.metadata.controller.as_ref());
+        moved.touch_with(owned)
     }
 
     fn put_listener_set(&mut self, key: &NsName, new: Option<Arc<ListenerSet>>) -> Vec<Dep> {
         let moved = put(&mut self.listener_sets, key, new);
-        self.reown(&moved, |set| set.metadata.controller.as_ref());
+        let owned = self.reown(&moved, |set| set.metadata.controller.as_ref());
         let (before, after) = moved.keys(|set| set.gateway().into_iter().collect());
         self.sets_of.shift(key, &before, &after);
-        moved.touch_with(before.into_iter().chain(after).map(Dep::ListenerSets))
+        moved.touch_with(before.into_iter().chain(after).map(Dep::ListenerSets).chain(owned))
     }
 
     fn put_route(&mut self, reference: &Ref, new: Option<Arc<Route>>) -> Vec<Dep> {
@@ -288,24 +325,24 @@ impl World {
             None => self.routes.remove(reference),
         };
         let moved = Moved { reference: reference.clone(), before, after: new };
-        self.reown(&moved, |route| route.metadata.controller.as_ref());
-        moved.touch()
+        let owned = self.reown(&moved, |route| route.metadata.controller.as_ref());
+        moved.touch_with(owned)
     }
 
     fn put_grant(&mut self, key: &NsName, new: Option<Arc<ReferenceGrant>>) -> Vec<Dep> {
         let moved = put(&mut self.grants, key, new);
-        self.reown(&moved, |grant| grant.metadata.controller.as_ref());
+        let owned = self.reown(&moved, |grant| grant.metadata.controller.as_ref());
         let (before, after) = moved.keys(|grant| vec![grant.metadata.key.namespace.clone()]);
         self.grants_in.shift(key, &before, &after);
-        moved.touch_with(before.into_iter().chain(after).map(Dep::Grants))
+        moved.touch_with(before.into_iter().chain(after).map(Dep::Grants).chain(owned))
     }
 
     fn put_policy(&mut self, key: &NsName, new: Option<Arc<Own<GrpcPolicySpec>>>) -> Vec<Dep> {
         let moved = put(&mut self.policies, key, new);
-        self.reown(&moved, |policy| policy.metadata.controller.as_ref());
+        let owned = self.reown(&moved, |policy| policy.metadata.controller.as_ref());
         let (before, after) = moved.keys(policy_targets);
         self.policies_of.shift(key, &before, &after);
-        moved.touch_with(before.into_iter().chain(after).map(Dep::Policies))
+        moved.touch_with(before.into_iter().chain(after).map(Dep::Policies).chain(owned))
     }
 
     fn put_backend_tls(&mut self, key: &NsName, new: Option<Arc<BackendTlsPolicy>>) -> Vec<Dep> {
@@ -335,29 +372,35 @@ impl World {
 
     fn put_secret(&mut self, key: &NsName, new: Option<Arc<Secret>>) -> Vec<Dep> {
         let moved = put(&mut self.secrets, key, new);
-        self.reown(&moved, |secret| secret.metadata.controller.as_ref());
-        moved.touch()
+        let owned = self.reown(&moved, |secret| secret.metadata.controller.as_ref());
+        moved.touch_with(owned)
     }
 
     fn put_config_map(&mut self, key: &NsName, new: Option<Arc<ConfigMap>>) -> Vec<Dep> {
         let moved = put(&mut self.config_maps, key, new);
-        self.reown(&moved, |map| map.metadata.controller.as_ref());
-        moved.touch()
+        let owned = self.reown(&moved, |map| map.metadata.controller.as_ref());
+        moved.touch_with(owned)
     }
 
     fn put_certificate(&mut self, key: &NsName, new: Option<Arc<Certificate>>) -> Vec<Dep> {
         let moved = put(&mut self.certificates, key, new);
-        self.reown(&moved, |certificate| certificate.metadata.controller.as_ref());
-        moved.touch()
+        let owned = self.reown(&moved, |certificate| certificate.metadata.controller.as_ref());
+        moved.touch_with(owned)
     }
 
-    fn reown<T: PartialEq>(&mut self, moved: &Moved<T>, owner: fn(&T) -> Option<&super::meta::Owner>) {
+    /// Keeps the index of owned objects, and returns what it touched.
+    fn reown<T: PartialEq>(&mut self, moved: &Moved<T>, owner: fn(&T) -> Option<&Owner>) -> Vec<Dep> {
         let namespace = &moved.reference.key.namespace;
         let (before, after) = moved.keys(|object| {
             let owner = owner(object).filter(|owner| &*owner.kind == Kind::GrpcService.name());
-            owner.map(|owner| NsName { namespace: namespace.clone(), name: owner.name.clone() }).into_iter().collect()
+            let key = |owner: &Owner| NsName { namespace: namespace.clone(), name: owner.name.clone() };
+            owner.map(|owner| (key(owner), owner.uid.clone())).into_iter().collect()
         });
+        if before == after {
+            return Vec::new();
+        }
         self.owned_by.shift(&moved.reference, &before, &after);
+        before.into_iter().chain(after).map(|(service, _)| Dep::Owned(service)).collect()
     }
 }
 

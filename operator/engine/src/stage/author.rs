@@ -31,6 +31,8 @@ pub(crate) struct Authors {
     of: BTreeMap<NsName, BTreeSet<Ref>>,
     /// Key material that was asked for and is not there yet.
     asked: BTreeMap<NsName, Asked>,
+    /// Objects that were removed and are still there.
+    removed: BTreeSet<Ref>,
     /// Services some of whose objects are not there as they were written.
     incomplete: BTreeSet<NsName>,
     /// Services whose objects stay when they go.
@@ -63,6 +65,7 @@ impl Authors {
 
     /// An object is gone: if a service wrote it, it is written again.
     pub(crate) fn lost(&mut self, object: &Ref) -> Option<Task> {
+        self.removed.remove(object);
         let written = self.unnote(object)?;
         self.incomplete.insert(written.service.clone());
         Some(Task::Author(written.service))
@@ -77,6 +80,7 @@ impl Authors {
     pub(crate) fn forget_written(&mut self) -> Vec<Task> {
         self.written.clear();
         self.of.clear();
+        self.removed.clear();
         self.asked.clear();
         self.incomplete.extend(self.memo.keys().cloned());
         self.incomplete.iter().cloned().map(Task::Author).collect()
@@ -122,12 +126,14 @@ impl Authors {
         written.map(|written| &written.service).or(asked.map(|asked| &asked.service))
     }
 
-    fn written_by(&self, service: &NsName) -> Vec<Ref> {
+    /// The objects that this process wrote for a service.
+    pub(super) fn written_by(&self, service: &NsName) -> Vec<Ref> {
         self.of.get(service).into_iter().flatten().cloned().collect()
     }
 
     fn note(&mut self, object: &Ref, written: Written) {
         self.unnote(object);
+        self.removed.remove(object);
         self.of.entry(written.service.clone()).or_default().insert(object.clone());
         self.written.insert(object.clone(), written);
     }
@@ -170,14 +176,15 @@ impl Engine {
             Some(authored) => drop(self.authors.memo.insert(service.clone(), authored)),
             None => drop(self.authors.memo.remove(service)),
         }
-        if self.state.leads {
+        if self.state.leads && !self.is_going(service) {
             self.write_all(service, authored.as_deref());
         }
     }
 
     fn write_all(&mut self, service: &NsName, authored: Option<&Authored>) {
         let objects = authored.map(|authored| authored.objects.as_slice()).unwrap_or_default();
-        let wanted: BTreeSet<&Ref> = objects.iter().map(|desired| &desired.reference).collect();
+        let leaving = authored.map(|authored| authored.leaving.as_slice()).unwrap_or_default();
+        let wanted: BTreeSet<&Ref> = objects.iter().map(|desired| &desired.reference).chain(leaving).collect();
         for desired in objects.iter().filter(|desired| desired.is_writable()) {
             self.write(service, desired);
         }
@@ -186,8 +193,11 @@ impl Engine {
             self.authors.unnote(&desired.reference);
             self.state.forget_outcome(&desired.reference);
         }
-        for stale in self.authors.written_by(service).iter().filter(|reference| !wanted.contains(reference)) {
-            self.remove(service, stale);
+        // What an earlier process has written is known from the world alone, what this one has just written from its memory alone.
+        let mut stale: BTreeSet<Ref> = self.authors.written_by(service).into_iter().collect();
+        stale.extend(authored.into_iter().flat_map(|authored| authored.stale.iter().cloned()));
+        for reference in stale.iter().filter(|reference| !wanted.contains(reference)) {
+            self.remove(service, reference);
         }
         for issue in authored.map(|authored| authored.issues.as_slice()).unwrap_or_default() {
             let wanted = asked(service, issue);
@@ -219,7 +229,11 @@ impl Engine {
         self.effects.applies.push(Apply::Put { service: service.clone(), reference, value, generation });
     }
 
-    fn remove(&mut self, service: &NsName, reference: &Ref) {
+    /// Removes an object that is there, or is about to be.
+    pub(super) fn remove(&mut self, service: &NsName, reference: &Ref) {
+        if !self.authors.removed.insert(reference.clone()) {
+            return;
+        }
         self.authors.unnote(reference);
         self.state.forget_outcome(reference);
         self.effects.applies.push(Apply::Remove { service: service.clone(), reference: reference.clone() });
@@ -242,10 +256,12 @@ impl Engine {
     fn accept(&mut self, service: &NsName, reference: &Ref, mut value: Value, generation: i64) {
         let owner = self.state.world.all::<Own<GrpcServiceSpec>>().get(service);
         let created = owner.map(|owner| owner.metadata.created).unwrap_or_default();
+        let known = self.state.world.metadata(reference).map(|known| known.uid.to_string());
+        let uid = known.unwrap_or_else(|| reference.to_string());
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("generation".into(), json!(generation));
             metadata.insert("creationTimestamp".into(), json!(created));
-            metadata.insert("uid".into(), json!(format!("{reference}")));
+            metadata.insert("uid".into(), json!(uid));
         }
         match Object::decode(reference.kind, value) {
             Ok(object) => self.change(object.into()),

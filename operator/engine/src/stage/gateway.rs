@@ -79,17 +79,16 @@ impl Gateways {
     fn publish(&mut self) -> Vec<(NsName, u64)> {
         let mut moved = Vec::new();
         for (gateway, draft) in std::mem::take(&mut self.drafts) {
-            if !self.snapshots.contains_key(&gateway) {
-                self.published.insert(gateway.clone(), Snapshot::empty());
-            }
-            let mut edit = self.snapshots.entry(gateway.clone()).or_insert_with(Snapshot::empty).edit();
+            let known = self.snapshots.get(&gateway);
+            let mut edit = known.map_or_else(|| Snapshot::empty().edit(), |snapshot| snapshot.edit());
             for (id, resource) in draft {
                 match resource {
                     Some(resource) => edit.set(resource),
                     None => edit.remove(&id),
                 }
             }
-            if let Some(snapshot) = edit.publish() {
+            let next = if known.is_none() { Some(edit.publish_anyway()) } else { edit.publish() };
+            if let Some(snapshot) = next {
                 moved.push((gateway.clone(), snapshot.revision()));
                 self.snapshots.insert(gateway.clone(), snapshot.clone());
                 self.published.insert(gateway, snapshot);
@@ -137,6 +136,7 @@ impl Engine {
         if self.state.world.all::<sluice_core::world::gateway::Gateway>().get(gateway).is_none() {
             self.deps.forget(&task);
         }
+        self.dirty.holds.insert(Ref::new(Kind::Gateway, gateway.clone()));
         if before == after {
             return;
         }
@@ -154,7 +154,6 @@ impl Engine {
         self.swap_routing(gateway, plans);
         self.swap_materials(gateway, plans);
         self.swap_standing(plans);
-        self.deploy(gateway);
         self.dirty.mark(Task::Project(Ref::new(Kind::Gateway, gateway.clone())));
         self.dirty.arrivals.insert(Ref::new(Kind::Gateway, gateway.clone()));
         if !plans.seat_alike() {

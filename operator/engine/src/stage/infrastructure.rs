@@ -2,8 +2,8 @@
 //!
 //! plans → [`Infrastructure`], where it moved
 //!
-//! **Invariant:** a Gateway that is refused keeps what runs for it: a profile that is away for a moment must not cost every Gateway
-//! of a class its address.
+//! **Invariant:** a Gateway that is refused, or whose class is away, keeps what runs for it: a profile that is replaced must not cost
+//! every Gateway of a class its address. What runs ends with the Gateway, or when another controller has it.
 
 use crate::engine::Engine;
 use sluice_core::{key::NsName, translate::infrastructure::Infrastructure, world::gateway::Gateway};
@@ -23,31 +23,19 @@ impl Deployed {
 impl Engine {
     /// Says what has to run for a Gateway, if that moved.
     pub(crate) fn deploy(&mut self, gateway: &NsName) {
-        if !self.state.leads {
-            return;
-        }
-        let wanted = self.gateways.plan(gateway).map(|plan| plan.infrastructure.clone());
-        match wanted {
-            Some(None) => {}
-            Some(Some(wanted)) => {
-                if self.deployed.0.insert(gateway.clone(), wanted.clone()).as_ref() != Some(&wanted) {
-                    self.effects.infrastructure.push((gateway.clone(), Some(wanted)));
-                }
+        let plan = self.gateways.plan(gateway);
+        if let Some(wanted) = plan.and_then(|plan| plan.infrastructure.clone()) {
+            if self.deployed.0.insert(gateway.clone(), wanted.clone()).as_ref() != Some(&wanted) {
+                self.effects.infrastructure.push((gateway.clone(), Some(wanted)));
             }
-            None => {
-                if self.deployed.0.remove(gateway).is_some() {
-                    self.effects.infrastructure.push((gateway.clone(), None));
-                }
-            }
+        } else if !self.state.world.all::<Gateway>().contains_key(gateway) && self.deployed.0.contains_key(gateway) {
+            self.dismantle(gateway);
         }
     }
 
-    /// Says what has to run for every Gateway. O(Gateways).
-    pub(crate) fn deploy_all(&mut self) {
-        self.deployed.forget();
-        let all: Vec<NsName> = self.state.world.all::<Gateway>().keys().cloned().collect();
-        for gateway in &all {
-            self.deploy(gateway);
-        }
+    /// Nothing has to run for a Gateway any more.
+    pub(crate) fn dismantle(&mut self, gateway: &NsName) {
+        self.deployed.0.remove(gateway);
+        self.effects.infrastructure.push((gateway.clone(), None));
     }
 }

@@ -322,7 +322,8 @@ impl Engine {
         self.dirty.mark(Task::Project(object.clone()));
     }
 
-    fn served_by(&self, object: &Ref) -> (i64, BTreeSet<NsName>) {
+    /// The generation of an object, and the Gateways that serve it.
+    pub(crate) fn served_by(&self, object: &Ref) -> (i64, BTreeSet<NsName>) {
         use sluice_core::world::gateway::{Gateway, ListenerSet};
         let (world, key) = (&self.state.world, &object.key);
         match object.kind {

@@ -9,7 +9,7 @@ use sluice_core::{
     key::{Kind, NsName, Ref},
     status::{self, route::Standing},
     translate::{Attachment, ListenerId, Lowered},
-    world::{Change, Own, Parent, backend::BackendTlsPolicy, gateway::GatewayClass, observed::Observed},
+    world::{Own, Parent, backend::BackendTlsPolicy, gateway::GatewayClass},
 };
 use std::collections::BTreeSet;
 
@@ -20,9 +20,19 @@ pub(crate) struct Statuses {
 }
 
 impl Statuses {
-    /// Whoever begins to write says everything once.
+    /// Whoever begins to write says everything once, and whoever ends it has said nothing.
     pub(crate) fn forget(&mut self) {
         self.emitted.clear();
+    }
+
+    /// What was said of an object went with it.
+    pub(crate) fn forget_one(&mut self, object: &Ref) {
+        self.emitted.remove(object);
+    }
+
+    /// Whether this process said something of an object since it began to write.
+    pub(crate) fn speak_of(&self, object: &Ref) -> bool {
+        self.emitted.contains_key(object)
     }
 }
 
@@ -69,19 +79,6 @@ impl Engine {
             generation: said.generation,
             status: said.status,
         });
-    }
-
-    /// Level 1 reads statuses from the world, whoever wrote them. Those of routes that no service generated are left out: nobody
-    /// reads them, and there may be ten thousand.
-    fn hear_ourselves(&mut self, object: &Ref, status: &Value) {
-        let generated =
-            |route: &Ref| self.state.world.routes().get(route).is_some_and(|route| route.metadata.controller.is_some());
-        if object.kind == Kind::GrpcService || (object.kind.is_route() && !generated(object)) {
-            return;
-        }
-        if let Ok(observed) = serde_json::from_value::<Observed>(status.clone()) {
-            self.change(Change::Observe(object.clone(), Some(observed)));
-        }
     }
 
     fn service_status(&mut self, object: &Ref) -> Option<Said> {

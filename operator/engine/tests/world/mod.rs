@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod cluster;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sluice_core::{
@@ -11,7 +13,10 @@ use sluice_core::{
     world::{Change, Exposure, Object},
 };
 use sluice_engine::{Apply, Effects, Engine, Input, Output, Settings};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub(crate) const CERTIFICATES: [(&str, &str); 2] =
     [(include_str!("a.crt"), include_str!("a.key")), (include_str!("b.crt"), include_str!("b.key"))];
@@ -125,6 +130,9 @@ pub(crate) struct Server {
 impl Server {
     /// Takes effects in; each must say something new.
     pub(crate) fn take(&mut self, effects: &Effects) {
+        for apply in effects.applies.iter().filter(|apply| matches!(apply, Apply::Remove { .. })) {
+            self.statuses.remove(apply.reference());
+        }
         for update in &effects.statuses {
             let before = self.statuses.insert(update.target.clone(), update.status.clone());
             assert_ne!(before.as_ref(), Some(&update.status), "{} said twice", update.target);
@@ -164,6 +172,7 @@ impl Server {
             statuses: statuses.map(|(object, status)| (object.clone(), status.clone())).collect(),
             desired: self.desired.clone(),
             infrastructure: self.infrastructure.clone(),
+            leaving: BTreeSet::new(),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Parent<'_> {
 }
 
 /// A condition by type.
-pub(super) fn find<'c>(conditions: &'c [ObservedCondition], kind: &str) -> Option<&'c ObservedCondition> {
+pub(in crate::author) fn find<'c>(conditions: &'c [ObservedCondition], kind: &str) -> Option<&'c ObservedCondition> {
     conditions.iter().find(|condition| &*condition.kind == kind)
 }
 
@@ -130,7 +130,7 @@ impl RouteSaid<'_> {
 }
 
 /// References are equal if they mean the same: an absent namespace is the route's.
-fn same(a: &ParentRef, b: &ParentRef, service: &NsName) -> bool {
+pub(in crate::author) fn same(a: &ParentRef, b: &ParentRef, service: &NsName) -> bool {
     let namespace = |parent: &ParentRef| parent.namespace.clone().unwrap_or_else(|| service.namespace.clone());
     let rest = |parent: &ParentRef| ParentRef { namespace: None, ..parent.clone() };
     namespace(a) == namespace(b) && rest(a) == rest(b)

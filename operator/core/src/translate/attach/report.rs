@@ -54,6 +54,9 @@ pub enum Reach {
 /// Why a Gateway is not accepted, whatever its listeners are.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GatewayRefusal {
+    /// It is going: it serves nothing more, and what runs for it goes once the proxies know.
+    #[error("Gateway is being deleted, and serves nothing any more")]
+    Deleting,
     /// Its class has no policy.
     #[error("GatewayClass {class} is not accepted: {problem}")]
     Class {

@@ -1,0 +1,72 @@
+//! Statuses as the API server has them.
+//!
+//! an [`Observed`] status → the world, apart from what this process says itself
+//!
+//! **Invariant:** what this process says as the leader, it hears at once from itself and from nobody else: the API server repeats it
+//! late, and sometimes an earlier one last. So an echo never moves a status.
+//! **Invariant:** what others say is always taken from the API server; a standby takes everything from there.
+
+use crate::{deps::Task, engine::Engine};
+use serde_json::Value;
+use sluice_core::{
+    key::{Kind, Ref},
+    world::{Change, observed::Observed},
+};
+
+impl Engine {
+    /// Takes what the API server says of an object.
+    pub(crate) fn observe(&mut self, object: Ref, status: Option<Observed>) {
+        if object.kind == Kind::GrpcService {
+            self.recall(object, status);
+        } else if self.is_read(&object) {
+            let heard = if self.statuses.speak_of(&object) {
+                Some(self.merged(&object, self.known(&object), status.unwrap_or_default()))
+            } else {
+                status
+            };
+            self.change(Change::Observe(object, heard));
+        }
+    }
+
+    /// Takes what this process says of an object, without waiting for the API server to repeat it.
+    pub(crate) fn hear_ourselves(&mut self, object: &Ref, status: &Value) {
+        if object.kind == Kind::GrpcService || !self.is_read(object) {
+            return;
+        }
+        if let Ok(said) = serde_json::from_value::<Observed>(status.clone()) {
+            let heard = self.merged(object, said, self.known(object));
+            self.change(Change::Observe(object.clone(), Some(heard)));
+        }
+    }
+
+    fn known(&self, object: &Ref) -> Observed {
+        self.state.world.observed(object).map(|status| (**status).clone()).unwrap_or_default()
+    }
+
+    fn merged(&self, object: &Ref, own: Observed, others: Observed) -> Observed {
+        Observed::merged(own, others, object.kind, &self.state.world.settings.controller)
+    }
+
+    /// Whether level 1 may read the status of an object that is there. Those of routes that no service generated are left out: nobody
+    /// reads them, and there may be ten thousand.
+    fn is_read(&self, object: &Ref) -> bool {
+        let world = &self.state.world;
+        let generated = || world.routes().get(object).is_some_and(|route| route.metadata.controller.is_some());
+        match object.kind {
+            Kind::GatewayClass => false,
+            kind if kind.is_route() => generated(),
+            _ => world.contains(object),
+        }
+    }
+
+    /// Of the status of a service only the generation that is served is kept, from whoever led before.
+    fn recall(&mut self, service: Ref, status: Option<Observed>) {
+        let Some(served) = status.and_then(|status| status.served_generation) else { return };
+        if self.statuses.speak_of(&service) || !self.state.world.contains(&service) {
+            return;
+        }
+        if self.state.served.insert(service.key.clone(), served) != Some(served) {
+            self.dirty.mark(Task::Project(service));
+        }
+    }
+}
