@@ -7,6 +7,7 @@
 //! It must not know what is expected of them.
 
 pub mod api_server;
+pub mod bench;
 pub mod calls;
 pub mod cluster;
 pub mod echoes;

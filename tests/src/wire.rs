@@ -91,7 +91,8 @@ impl Connection {
         Self::over(stream, "http", host).await
     }
 
-    async fn over<S>(stream: S, scheme: &str, host: &str) -> Result<Self>
+    /// The same over a transport that is there already.
+    pub async fn over<S>(stream: S, scheme: &str, host: &str) -> Result<Self>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

@@ -9,6 +9,7 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -28,13 +29,14 @@ use tokio::net::UnixStream;
 
 use crate::local::{PATIENCE, tool};
 
-/// Starts Envoy, and ends it without ceremony once the pipe at standard input closes.
+/// Starts Envoy, says its pid, and ends it without ceremony once the pipe at standard input closes.
 const KEEPER: &str = r#"
 log=$1
 shift
 exec 2>/dev/null
 "$@" >"$log" 2>&1 </dev/null &
 child=$!
+echo $child
 cat >/dev/null
 kill -KILL $child
 wait $child
@@ -48,11 +50,15 @@ const PACE: Duration = Duration::from_millis(20);
 pub struct Proxy {
     home: TempDir,
     keeper: Child,
+    pid: u32,
     /// Closing it ends Envoy.
     alive: Option<ChildStdin>,
 }
 
 impl Proxy {
+    /// `node.id`.
+    pub const ID: &'static str = "proxy";
+
     /// Starts the binary in `SLUICE_ENVOY`, configured by the control plane at `source`.
     pub fn start(source: SocketAddr) -> Result<Self> {
         Self::start_as(source, |_| {})
@@ -74,9 +80,17 @@ impl Proxy {
     pub fn run(home: TempDir, arguments: &[String]) -> Result<Self> {
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "sh"]).arg(home.path().join("log")).arg(tool("SLUICE_ENVOY")?);
-        let mut keeper = command.args(arguments).args(["--concurrency", "1"]).stdin(Stdio::piped()).spawn()?;
+        command.args(arguments).args(["--concurrency", "1"]);
+        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut pid = String::new();
+        BufReader::new(keeper.stdout.take().context("no pipe")?).read_line(&mut pid)?;
         let alive = keeper.stdin.take();
-        Ok(Self { home, keeper, alive })
+        Ok(Self { home, keeper, pid: pid.trim().parse().with_context(|| format!("not a pid: {pid:?}"))?, alive })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// What it has said so far.
@@ -153,7 +167,7 @@ pub fn validate(edit: impl FnOnce(&mut Value)) -> Result<()> {
 
 fn bootstrap(source: SocketAddr, home: &Path) -> Value {
     render(&Bootstrap {
-        node: Some(Node { id: "proxy".to_owned(), gateway: "default/gateway".to_owned() }),
+        node: Some(Node { id: Proxy::ID.to_owned(), gateway: "default/gateway".to_owned() }),
         source: Source::Cleartext(source),
         admin: Admin::Socket(home.join("admin.sock")),
         probes: None,
