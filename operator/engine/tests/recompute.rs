@@ -196,3 +196,21 @@ fn the_proxies_of_a_gateway_that_serves_nothing_are_told_so_once() {
     assert_eq!(published.collect::<Vec<_>>(), [("a/two".to_owned(), 1)]);
     assert!(engine.step([gateway("two", 2, &nothing)]).snapshots.is_empty());
 }
+
+#[test]
+fn an_object_that_is_made_anew_under_its_name_is_told_its_status() {
+    let mut engine = served();
+    let again = |uid: &str| {
+        let mut metadata = meta("a", "r3", 1, 1);
+        metadata["uid"] = json!(uid);
+        let rules = json!([rule(None, "a", "s")]);
+        grpc_route(&metadata, &json!([{"name": "one"}]), &["h3.example.com"], &rules)
+    };
+    engine.step([again("first")]);
+    sync(&mut engine);
+    let gone = Input::Change(Change::Delete(Ref::new(Kind::GrpcRoute, NsName::new("a", "r3"))));
+    let (_, effects) = runs(&mut engine, [gone, again("second")]);
+    assert_eq!(said(&effects), ["GRPCRoute a/r3"]);
+    let (_, effects) = runs(&mut engine, [again("third")]);
+    assert_eq!(said(&effects), ["GRPCRoute a/r3"]);
+}
