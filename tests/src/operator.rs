@@ -58,14 +58,13 @@ impl Operator {
     /// When it cannot be started.
     pub fn start(server: &ApiServer, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let binary = std::env::var_os("SLUICE_BIN").context("SLUICE_BIN is not set: run hack/test api")?;
-        let (xds, admin) = (free_address()?, free_address()?);
+        let admin = free_address()?;
         let log = server.directory().join(format!("{name}-{}.log", STARTED.fetch_add(1, Ordering::Relaxed)));
         let place = USERS.iter().position(|user| *user == name).context("no such user")?;
         let mut command = Command::new("sh");
         command.args(["-c", KEEPER, "sh"]).arg(&log).arg(binary).args(["operator"]);
         // An address of the range for documentation: that of the loopback may not stand in an EndpointSlice.
         command.args(["--pod-name", name, "--pod-ip", &format!("192.0.2.{place}")]);
-        command.env("SLUICE_XDS_ADDRESS", xds.to_string());
         command.args(["--admin-address", &admin.to_string(), "--log", "debug,hyper=info,kube=info,tower=info"]);
         command.args(arguments).env("KUBECONFIG", server.kubeconfig(name)?).envs(environment.iter().copied());
         let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

@@ -1,13 +1,13 @@
 //! What is deployed for a Gateway, and an Envoy that is served by way of it.
 
-use std::{collections::BTreeSet, net::TcpListener};
+use std::collections::BTreeSet;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sluice_tests::envoy::Pod;
 
-use crate::room::{Room, condition, server};
+use crate::room::{Room, condition, free_port, server};
 
 /// What is made for a Gateway with a Deployment.
 const PIECES: [&str; 6] = ["ServiceAccount", "ConfigMap", "Secret", "Service", "Deployment", "PodDisruptionBudget"];
@@ -22,10 +22,6 @@ fn gateway(namespace: &str, name: &str, port: u16) -> Value {
             "listeners": [{"name": "http", "port": port, "protocol": "HTTP", "allowedRoutes": any}],
         },
     })
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn is_there(_: &Value) -> bool {
@@ -125,14 +121,12 @@ async fn what_somebody_changes_is_repaired_and_what_is_somebody_elses_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_writes_nothing_of_what_is_deployed() {
     let room = Room::new("restarted").await;
-    // The port is in the proxies' bootstrap: another one is another world.
-    let address = format!("127.0.0.1:{}", free_port());
-    let first = room.operator("one", &[("SLUICE_XDS_ADDRESS", &address)]);
+    let first = room.operator("one", &[]);
     room.apply(&gateway("restarted", "edge", 80)).await;
     deployed(&room, "edge-sluice").await;
     drop(first);
     let audit = server().audit().unwrap();
-    let _second = room.operator("two", &[("SLUICE_XDS_ADDRESS", &address)]);
+    let _second = room.operator("two", &[]);
     // Everything of the first Gateway is looked at before everything of a later one is made.
     room.apply(&gateway("restarted", "late", 80)).await;
     deployed(&room, "late-sluice").await;

@@ -1,6 +1,6 @@
 //! A namespace with an operator in it.
 
-use std::{fmt::Debug, sync::OnceLock, time::Duration};
+use std::{fmt::Debug, net::TcpListener, sync::OnceLock, time::Duration};
 
 use kube::{
     Api, Client, Config,
@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use sluice_tests::{
-    api_server::ApiServer,
+    api_server::{ApiServer, USERS},
     cluster::{Audit, Write},
     operator::Operator,
 };
@@ -32,6 +32,9 @@ pub(crate) fn server() -> &'static ApiServer {
 pub(crate) struct Room {
     pub(crate) client: Client,
     pub(crate) namespace: String,
+    /// Where its operators serve proxies, each at an address of the loopback that is its own: the port is in what is deployed, and with
+    /// another one nothing would be as it was.
+    port: u16,
 }
 
 impl Room {
@@ -39,7 +42,8 @@ impl Room {
         let path = server().directory().join("kubeconfig");
         let config = Kubeconfig::read_from(path).unwrap();
         let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
-        let room = Self { client: Client::try_from(config).unwrap(), namespace: namespace.to_owned() };
+        let room =
+            Self { client: Client::try_from(config).unwrap(), namespace: namespace.to_owned(), port: free_port() };
         let it = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         let all: Api<DynamicObject> = Api::all_with(room.client.clone(), &resource("Namespace"));
         all.patch(namespace, &PatchParams::apply("test"), &Patch::Apply(&it)).await.unwrap();
@@ -54,7 +58,10 @@ impl Room {
     /// The same, with a lease of that duration, deadline and retry.
     pub(crate) fn operator_for(&self, user: &str, terms: [&str; 3], environment: &[(&str, &str)]) -> Operator {
         let (name, [duration, deadline, retry]) = (&self.namespace, terms);
-        let own = ["--namespace", name, "--watch-namespaces", name, "--lease-duration", duration];
+        let place = USERS.iter().position(|known| *known == user).unwrap() + 1;
+        let address = format!("127.0.0.{place}:{}", self.port);
+        let own =
+            ["--namespace", name, "--watch-namespaces", name, "--lease-duration", duration, "--xds-address", &address];
         let own = own.into_iter().chain(["--lease-deadline", deadline, "--lease-retry", retry]);
         Operator::start(server(), user, &own.collect::<Vec<_>>(), environment).unwrap()
     }
@@ -137,7 +144,7 @@ pub(crate) fn service(namespace: &str, name: &str) -> Value {
         "metadata": {"namespace": namespace, "name": name},
         "spec": {
             "hostnames": [format!("{name}.example.com")],
-            "gateways": [{"name": "public", "own": {}}],
+            "gateways": [{"name": "public", "own": {"gatewayClassName": "sluice"}}],
             "tls": {"type": "SelfSigned"},
             "backends": [{"name": "stable", "service": {"name": "echo", "port": 9000}}],
             "rules": [
@@ -191,4 +198,9 @@ fn resource(kind: &str) -> ApiResource {
 pub(crate) fn assert_same<T: PartialEq + Debug>(before: &[T], after: &[T]) {
     let moved: Vec<&T> = after.iter().filter(|item| !before.contains(item)).collect();
     assert!(moved.is_empty() && before.len() == after.len(), "{moved:#?} of {}, before {}", after.len(), before.len());
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
