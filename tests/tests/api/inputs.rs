@@ -11,7 +11,7 @@ use sluice_tests::{
 
 use crate::{make_namespaces, manifests, server};
 
-/// Of kinds that neither Kubernetes nor we define: `cluster_gitops` looks at these.
+/// Of kinds whose definitions are Argo CD's.
 const OF_OTHERS: &str = "samples/argocd/applications.yaml";
 
 #[test]
