@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     runtime::{QUEUE, Runtime, hear, metrics::Metrics},
-    serve::{Ads, Directory, admin},
+    serve::{Ads, Directory, LINGER, admin},
 };
 use anyhow::Context as _;
 use futures::FutureExt as _;
@@ -250,7 +250,8 @@ impl Plant {
     /// Serves proxies that prove who they are, until `end`.
     fn serve(&self, tasks: &mut JoinSet<()>, connections: Connections, end: &CancellationToken) {
         let (reports, heard) = mpsc::channel(QUEUE);
-        let ads = Ads::new(Guard::new(self.leadership.clone()), self.directory.clone(), reports).router();
+        let guard = Guard::new(self.leadership.clone());
+        let ads = Ads::new(guard, self.directory.clone(), reports).lingering(LINGER).router();
         let ads = ads.serve_with_incoming_shutdown(connections, end.clone().cancelled_owned());
         tasks.spawn(async move {
             ads.await.unwrap_or_else(|error| tracing::error!("configuration is no longer served: {error}"));

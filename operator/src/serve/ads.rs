@@ -32,10 +32,10 @@ const RECEIVE_LIMIT: usize = 128 << 20;
 const SEND_LIMIT: usize = 256 << 20;
 /// Responses that the transport has not taken yet. The session keeps at most a few under way; a slow reader waits here.
 const OUTBOX: usize = 4;
-/// A proxy whose stream ended is gone after this time, if it has not come back: it tries every 2 s. The network has its moments, and
-/// certificates of proxies expire: neither is worth a change of every status that depends on the only proxy. The price is that the
-/// news of a dead one come late.
-const LINGER: Duration = Duration::from_secs(5);
+/// Across a network, a proxy whose stream ended is gone after this time, if it has not come back: it tries every 2 s. The network has
+/// its moments, and certificates of proxies expire: neither is worth a change of every status that depends on the only proxy. The
+/// price is that the news of a dead one come late.
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
 /// Windows of the connection, in bytes: a first snapshot is megabytes, and loopback is fast.
 const WINDOW: u32 = 4 << 20;
 
@@ -68,6 +68,8 @@ pub(crate) struct Ads {
     directory: Directory,
     reports: mpsc::Sender<Report>,
     session: Config,
+    /// How long after the end of its stream a proxy may come back as if nothing had been.
+    linger: Duration,
     /// The number of the latest stream.
     streams: Arc<AtomicU64>,
 }
@@ -75,7 +77,13 @@ pub(crate) struct Ads {
 impl Ads {
     /// A service that serves whom `gate` lets in what is published in `directory`, and tells `reports` what proxies say.
     pub(crate) fn new(gate: impl Gate, directory: Directory, reports: mpsc::Sender<Report>) -> Self {
-        Self { gate: Arc::new(gate), directory, reports, session: Config::default(), streams: Arc::default() }
+        let (session, streams) = (Config::default(), Arc::default());
+        Self { gate: Arc::new(gate), directory, reports, session, linger: Duration::ZERO, streams }
+    }
+
+    /// The same for proxies that may come back for some time after their stream ended, as if nothing had been.
+    pub(crate) fn lingering(self, linger: Duration) -> Self {
+        Self { linger, ..self }
     }
 
     /// The router that serves it.
@@ -157,7 +165,7 @@ impl Ads {
             stream.end(told);
         }
         self.directory.leave(&identity.gateway);
-        sleep(LINGER).await;
+        sleep(self.linger).await;
         stream.report(News::Disconnected).await;
     }
 }

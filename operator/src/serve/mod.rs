@@ -13,6 +13,6 @@ mod directory;
 mod gate;
 mod wire;
 
-pub(crate) use ads::{Ads, News, Report};
+pub(crate) use ads::{Ads, LINGER, News, Report};
 pub(crate) use directory::Directory;
 pub(crate) use gate::{Gate, Open, Pass};
