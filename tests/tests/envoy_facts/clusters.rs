@@ -156,14 +156,22 @@ async fn our_session_suspects_the_unusable_cluster_of_a_response_that_is_never_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_envoy_that_starts_does_nothing_for_fifteen_seconds_unless_answered_about_clusters() {
-    let mut plane = Plane::start().await.unwrap();
-    let _proxy = Proxy::start(plane.address()).unwrap();
-    let mut stream = plane.stream().await.unwrap();
-    stream.asked(ResourceType::Cluster).await.unwrap();
+async fn an_envoy_that_starts_waits_fifteen_seconds_to_be_answered_about_clusters_and_ours_for_ever() {
+    let (mut by_default, mut ours) = (Plane::start().await.unwrap(), Plane::start().await.unwrap());
+    let own_default = |bootstrap: &mut serde_json::Value| {
+        for kind in ["cds_config", "lds_config"] {
+            bootstrap["dynamic_resources"][kind].as_object_mut().unwrap().remove("initial_fetch_timeout").unwrap();
+        }
+    };
+    let _proxies = (Proxy::start_as(by_default.address(), own_default).unwrap(), Proxy::start(ours.address()).unwrap());
+    let (mut impatient, mut patient) = (by_default.stream().await.unwrap(), ours.stream().await.unwrap());
+    impatient.asked(ResourceType::Cluster).await.unwrap();
+    patient.asked(ResourceType::Cluster).await.unwrap();
     let started = Instant::now();
-    stream.asked(ResourceType::Listener).await.unwrap();
+    impatient.asked(ResourceType::Listener).await.unwrap();
     assert!(started.elapsed() > Duration::from_secs(10), "Envoy now waits only {:?}", started.elapsed());
+    let word = tokio::time::timeout(Duration::from_secs(5), patient.asked(ResourceType::Listener)).await;
+    assert!(word.is_err(), "with our bootstrap Envoy goes on without an answer");
     let started = Instant::now();
     let rig = Rig::start(port(80)).await.unwrap();
     assert_eq!(rig.call(HOST, Speech::Grpc, PATH).await.unwrap().code(), Code::Unimplemented);
