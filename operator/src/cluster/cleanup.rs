@@ -9,8 +9,7 @@
 
 use super::{
     fail::FailPoint,
-    holds::{self, FINALIZER},
-    kinds,
+    holds, kinds,
     leadership::Leadership,
     lease::{Terms, usurp},
     writer::{Fault, Writer, Writes},
@@ -22,6 +21,7 @@ use kube::{
     api::{DeleteParams, ListParams},
     core::DynamicObject,
 };
+use sluice_api::FINALIZER;
 use sluice_core::key::{Kind, NsName, Ref};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};

@@ -16,11 +16,9 @@ use kube::{
     core::{DynamicObject, ObjectMeta},
 };
 use serde_json::json;
+use sluice_api::FINALIZER;
 use sluice_core::key::Ref;
 use sluice_engine::Hold;
-
-/// The finalizer.
-pub(super) const FINALIZER: &str = "sluice.dev/finalizer";
 
 /// Writes that are under way at once.
 const WORKERS: usize = 4;
