@@ -137,6 +137,11 @@ impl Engine {
         if let Change::Delete(reference) = &change {
             self.forget(reference);
         }
+        if let Change::Served(kind, false) = change {
+            for object in self.authors.kind_lost(kind) {
+                self.state.forget_outcome(&object);
+            }
+        }
         for change in self.kept_beside(&change).into_iter().chain([change]) {
             for dep in self.state.world.apply(change) {
                 self.touch(&dep);

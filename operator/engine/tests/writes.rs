@@ -125,6 +125,14 @@ fn an_object_of_a_kind_that_comes_to_be_served_is_written_then() {
 }
 
 #[test]
+fn an_object_whose_kind_went_and_came_back_within_a_step_is_written_again() {
+    let mut engine = engine();
+    written(&engine.step([service(1, "s")]));
+    let flap = [false, true].map(|is_served| Input::Change(Change::Served(Kind::GrpcRoute, is_served)));
+    written(&engine.step(flap));
+}
+
+#[test]
 fn a_gateway_without_proxies_says_where_to_look() {
     let mut engine = engine();
     let listeners = json!([{"name": "x", "port": 80, "protocol": "HTTP"}]);

@@ -71,6 +71,17 @@ impl Authors {
         Some(Task::Author(written.service))
     }
 
+    /// A kind is not served any more: its objects went with it, and are written again once it is. O(objects written). Answers those that
+    /// were written.
+    pub(crate) fn kind_lost(&mut self, kind: Kind) -> Vec<Ref> {
+        self.removed.retain(|object| object.kind != kind);
+        let gone: Vec<Ref> = self.written.keys().filter(|object| object.kind == kind).cloned().collect();
+        let services = gone.iter().filter_map(|object| self.unnote(object)).map(|written| written.service);
+        let services: Vec<NsName> = services.collect();
+        self.incomplete.extend(services);
+        gone
+    }
+
     /// A Secret moved: what was asked for may have come, or is to be asked for again.
     pub(crate) fn answered(&mut self, secret: &NsName) {
         self.asked.remove(secret);
@@ -187,11 +198,6 @@ impl Engine {
         let wanted: BTreeSet<&Ref> = objects.iter().map(|desired| &desired.reference).chain(leaving).collect();
         for desired in objects.iter().filter(|desired| desired.is_writable()) {
             self.write(service, desired);
-        }
-        // Objects of a kind went with it: once it is served again, they are to be written again.
-        for desired in objects.iter().filter(|desired| !desired.served) {
-            self.authors.unnote(&desired.reference);
-            self.state.forget_outcome(&desired.reference);
         }
         // What an earlier process has written is known from the world alone, what this one has just written from its memory alone.
         let mut stale: BTreeSet<Ref> = self.authors.written_by(service).into_iter().collect();
