@@ -1,12 +1,14 @@
-//! When to step: at once while there is little to do, in batches while there is much.
+//! When to step: at once while steps are cheap, in batches while they are not.
 //!
-//! [`Input`]s and the time → batches
+//! [`Input`]s, the time and what steps took → batches
 //!
 //! **Invariant:** endpoints, acknowledgements and the clock never wait for anything.
+//! **Invariant:** what can wait is stepped a fifth of the time at most. It does not wait for a frequency: an edit costs what it
+//! touches, and somebody who edits often must not delay somebody who edits now and then.
 //! **Invariant:** an input waits 250 ms at most, and [`FULL`] of them do not wait at all: what waits is bounded by that and what
 //! is received at once, since nothing is received during a step.
 //!
-//! Must not know: what a step does or costs.
+//! Must not know: what a step does.
 
 use super::QUEUE;
 use sluice_core::{key::Kind, world::Change};
@@ -14,28 +16,21 @@ use sluice_engine::Input;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The first wait of a busy time.
-const SHORTEST: Duration = Duration::from_millis(10);
-/// The longest.
+/// After a batch the next one waits so many times as long as that took.
+const REST: u32 = 4;
+/// The longest wait.
 const LONGEST: Duration = Duration::from_millis(250);
 
 /// So many waiting inputs are a batch, however soon after the one before.
 const FULL: usize = QUEUE;
 
 /// Inputs that were not stepped yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Intake {
     urgent: Vec<Input>,
     waiting: Vec<Input>,
-    window: Duration,
-    /// When the last batch was taken.
-    last: Option<Instant>,
-}
-
-impl Default for Intake {
-    fn default() -> Self {
-        Self { urgent: Vec::new(), waiting: Vec::new(), window: SHORTEST, last: None }
-    }
+    /// When what waits may be stepped again.
+    free: Option<Instant>,
 }
 
 impl Intake {
@@ -46,33 +41,28 @@ impl Intake {
 
     /// When [`Intake::drain`] has something, possibly in the past.
     pub(super) fn due(&self) -> Option<Instant> {
-        match (self.urgent.is_empty(), self.waiting.is_empty()) {
-            (true, true) => None,
-            (true, false) if !self.is_full() => Some(self.last.map_or_else(Instant::now, |last| last + self.window)),
-            _ => Some(self.last.unwrap_or_else(Instant::now)),
+        if !self.urgent.is_empty() || self.is_full() {
+            return Some(Instant::now());
         }
+        (!self.waiting.is_empty()).then(|| self.free.unwrap_or_else(Instant::now))
     }
 
     /// What is to be stepped now.
     pub(super) fn drain(&mut self, now: Instant) -> Vec<Input> {
         let mut batch = std::mem::take(&mut self.urgent);
-        let is_due = self.is_full() || self.last.is_none_or(|last| last + self.window <= now);
-        if !self.waiting.is_empty() && is_due {
+        if self.is_full() || self.free.is_none_or(|free| free <= now) {
             batch.append(&mut self.waiting);
-            self.adapt(now);
         }
         batch
     }
 
-    fn is_full(&self) -> bool {
-        self.waiting.len() >= FULL
+    /// A step has ended at `now`.
+    pub(super) fn rest(&mut self, took: Duration, now: Instant) {
+        self.free = Some(now + (REST * took).min(LONGEST)).max(self.free);
     }
 
-    /// A batch soon after the one before means busy times: the next one waits longer.
-    fn adapt(&mut self, now: Instant) {
-        let busy = self.last.is_some_and(|last| now < last + 2 * self.window);
-        self.window = if busy { (2 * self.window).min(LONGEST) } else { SHORTEST };
-        self.last = Some(now);
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= FULL
     }
 }
 
@@ -104,37 +94,39 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_intake_steps_at_once_and_a_busy_one_waits_twice_as_long_each_time() {
+    fn what_can_wait_is_stepped_a_fifth_of_the_time_and_waits_a_quarter_of_a_second_at_most() {
         let start = Instant::now();
         let mut intake = Intake::default();
         intake.push(edit());
-        assert_eq!(intake.drain(start).len(), 1);
-        let (mut at, mut waits) = (start, Vec::new());
-        for _ in 0..7 {
+        assert_eq!(intake.drain(start).len(), 1, "at once");
+        for (took, wait) in [(0, 0), (1, 4), (50, 200), (100, 250)] {
+            intake = Intake::default();
+            intake.rest(ms(took), start);
             intake.push(edit());
-            assert_eq!(intake.drain(at + ms(1)).len(), 0);
-            let due = intake.due().unwrap();
-            waits.push((due - at).as_millis());
-            at = due;
-            assert_eq!(intake.drain(at).len(), 1);
+            assert_eq!(intake.due(), Some(start + ms(wait)));
+            assert_eq!(intake.drain(start + ms(wait)).len(), 1);
         }
-        assert_eq!(waits, [10, 20, 40, 80, 160, 250, 250]);
+    }
+
+    #[test]
+    fn a_cheap_step_does_not_shorten_the_rest_after_a_dear_one() {
+        let start = Instant::now();
+        let mut intake = Intake::default();
+        intake.rest(ms(50), start);
+        intake.rest(ms(0), start + ms(1));
         intake.push(edit());
-        assert_eq!(intake.drain(at + ms(1_000)).len(), 1, "a rest makes it idle again");
-        intake.push(edit());
-        assert_eq!(intake.due(), Some(at + ms(1_010)));
+        assert_eq!((intake.due(), intake.drain(start + ms(199)).len()), (Some(start + ms(200)), 0));
     }
 
     #[test]
     fn a_full_intake_waits_for_nothing() {
         let start = Instant::now();
         let mut intake = Intake::default();
-        intake.push(edit());
-        intake.drain(start);
+        intake.rest(ms(50), start);
         (1..FULL).for_each(|_| intake.push(edit()));
-        assert_eq!((intake.due(), intake.drain(start).len()), (Some(start + ms(10)), 0));
+        assert_eq!((intake.due(), intake.drain(start).len()), (Some(start + ms(200)), 0));
         intake.push(edit());
-        assert!(intake.due().unwrap() <= start);
+        assert!(intake.due().unwrap() < start + ms(200));
         assert_eq!((intake.drain(start).len(), intake.due()), (FULL, None));
     }
 
@@ -142,12 +134,11 @@ mod tests {
     fn endpoints_do_not_wait_and_take_nothing_along() {
         let start = Instant::now();
         let mut intake = Intake::default();
-        intake.push(edit());
-        intake.drain(start);
+        intake.rest(ms(50), start);
         intake.push(edit());
         intake.push(endpoints());
-        assert!(intake.due().unwrap() <= start);
+        assert!(intake.due().unwrap() < start + ms(200));
         assert_eq!(intake.drain(start).len(), 1);
-        assert_eq!(intake.due(), Some(start + ms(10)));
+        assert_eq!(intake.due(), Some(start + ms(200)));
     }
 }

@@ -73,7 +73,9 @@ impl<C: Carry> Runtime<C> {
             received.drain(..).flatten().for_each(|input| self.take(input));
             let ready = self.intake.drain(Instant::now());
             if !ready.is_empty() || due <= Instant::now() {
+                let begun = Instant::now();
                 self.step(ready);
+                self.intake.rest(begun.elapsed(), Instant::now());
             }
         }
     }
