@@ -175,7 +175,7 @@ impl Engine {
     /// What was said of an object that is gone is not said of the next of its name, nor delivered.
     fn forget(&mut self, object: &Ref) {
         self.dirty.mark_all(self.authors.lost(object));
-        self.statuses.forget_one(object);
+        self.dirty.mark_all(self.statuses.forget_one(object));
         self.end_departure(object);
         if object.kind == Kind::GrpcService {
             self.state.served.remove(&object.key);
@@ -191,7 +191,7 @@ impl Engine {
         self.dirty.mark_all(self.deps.readers(dep));
         if let Dep::Object(object) = dep {
             if object.kind == Kind::Secret {
-                self.authors.answered(&object.key);
+                self.dirty.mark_all(self.authors.answered(&object.key));
                 self.state.forget_outcome(object);
             }
             if matches!(object.kind, Kind::Gateway | Kind::GrpcService) {

@@ -82,9 +82,11 @@ impl Authors {
         gone
     }
 
-    /// A Secret moved: what was asked for may have come, or is to be asked for again.
-    pub(crate) fn answered(&mut self, secret: &NsName) {
-        self.asked.remove(secret);
+    /// A Secret moved: what was asked for may have come, or is to be asked for again, even if it came and went within one step.
+    pub(crate) fn answered(&mut self, secret: &NsName) -> Option<Task> {
+        let asked = self.asked.remove(secret)?;
+        self.incomplete.insert(asked.service.clone());
+        Some(Task::Author(asked.service))
     }
 
     /// Whoever begins to write knows nothing of what was written before.

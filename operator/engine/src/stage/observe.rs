@@ -25,6 +25,9 @@ impl Engine {
                 status
             };
             self.change(Change::Observe(object, heard));
+        } else {
+            // A route that is no service's any more.
+            self.change(Change::Observe(object, None));
         }
     }
 

@@ -25,9 +25,9 @@ impl Statuses {
         self.emitted.clear();
     }
 
-    /// What was said of an object went with it.
-    pub(crate) fn forget_one(&mut self, object: &Ref) {
-        self.emitted.remove(object);
+    /// What was said of an object went with it, and is said of the next of its name, even if that comes within the same step.
+    pub(crate) fn forget_one(&mut self, object: &Ref) -> Option<Task> {
+        self.emitted.remove(object).map(|_| Task::Project(object.clone()))
     }
 
     /// Whether this process said something of an object since it began to write.

@@ -163,7 +163,11 @@ impl Cluster {
         for update in &effects.statuses {
             self.echoes.push((update.target.clone(), update.status.clone()));
             self.edit(&update.target, |value| {
-                value["status"] = joined(&value["status"], &update.status, CONTROLLER_NAME);
+                let after = joined(&value["status"], &update.status, CONTROLLER_NAME);
+                // Whoever writes says nothing where nothing was said and nothing is to be said.
+                if value.get("status").is_some() || !is_bare(&after) {
+                    value["status"] = after;
+                }
             });
         }
         for (gateway, wanted) in &effects.infrastructure {
@@ -291,13 +295,22 @@ fn told(object: &Ref, value: &Value) -> Vec<Input> {
     vec![object, observed]
 }
 
+/// Whether a status is nothing but an empty list of entries.
+pub(crate) fn is_bare(status: &Value) -> bool {
+    let is_empty = |list: &Value| list.as_array().is_some_and(Vec::is_empty);
+    status.as_object().is_some_and(|fields| fields.len() == 1 && fields.values().all(is_empty))
+}
+
 /// A status in which the entries of one controller are replaced.
 fn joined(known: &Value, said: &Value, controller: &str) -> Value {
     let mut status = said.clone();
     for field in ["parents", "ancestors"].into_iter().filter(|field| said.get(field).is_some()) {
         let others =
             known[field].as_array().into_iter().flatten().filter(|entry| entry["controllerName"] != controller);
-        status[field] = said[field].as_array().into_iter().flatten().chain(others).cloned().collect();
+        let mut all: Vec<Value> = said[field].as_array().into_iter().flatten().chain(others).cloned().collect();
+        // Whoever writes keeps the places of others' entries; here it is enough that the order says nothing of who wrote last.
+        all.sort_by_key(|entry| entry["controllerName"].to_string());
+        status[field] = all.into();
     }
     status
 }
