@@ -69,6 +69,12 @@ pub enum ProxyEvent {
     Stalled { gateway: NsName, proxy: Text, forms: Vec<(Id, Version)> },
     /// A stream of it is closed.
     Disconnected { gateway: NsName, proxy: Text, stream: u64 },
+    /// No new calls are sent to it: its pod is not Ready, or is on its way out. Until this is said of a proxy, calls are sent to it.
+    Unready { gateway: NsName, proxy: Text },
+    /// New calls are sent to it again.
+    Ready { gateway: NsName, proxy: Text },
+    /// Its pod is gone, whatever becomes of its streams.
+    Gone { gateway: NsName, proxy: Text },
 }
 
 impl ProxyEvent {
@@ -79,7 +85,10 @@ impl ProxyEvent {
             | Self::Synced { gateway, .. }
             | Self::Refused { gateway, .. }
             | Self::Stalled { gateway, .. }
-            | Self::Disconnected { gateway, .. } => gateway,
+            | Self::Disconnected { gateway, .. }
+            | Self::Unready { gateway, .. }
+            | Self::Ready { gateway, .. }
+            | Self::Gone { gateway, .. } => gateway,
         }
     }
 }

@@ -221,6 +221,9 @@ impl Engine {
             ProxyEvent::Disconnected { gateway, proxy, stream } => {
                 self.state.fleet.disconnected(&gateway, &proxy, stream)
             }
+            ProxyEvent::Unready { gateway, proxy } => self.state.fleet.unready(&gateway, proxy),
+            ProxyEvent::Ready { gateway, proxy } => self.state.fleet.ready(&gateway, &proxy),
+            ProxyEvent::Gone { gateway, proxy } => self.state.fleet.gone(&gateway, &proxy),
             ProxyEvent::Refused { gateway, id, version, message, .. } => {
                 self.refused(&gateway, &[(id, version)], &message);
                 Vec::new()

@@ -3,6 +3,8 @@
 //! Connects, acknowledgements and published revisions → the [`Delivery`] of every object, and which objects an event moves.
 //!
 //! **Invariant:** a proxy counts from its first complete acknowledgement on; one that is still starting changes nothing.
+//! **Invariant:** nothing is delivered by proxies alone to which no new calls are sent, such as those of an earlier Gateway of the
+//! same name, which are on their way out; but they are waited for like all others, since calls that they have go on.
 //! **Invariant:** what is delivered at a generation stays so, whatever proxies join later, as long as one is counted.
 //!
 //! Knows nothing of what is in a snapshot, and nothing of refusals (see `quarantine`).
@@ -21,6 +23,8 @@ pub struct Fleet(BTreeMap<NsName, Squad>);
 #[derive(Clone, Debug, Default)]
 struct Squad {
     proxies: BTreeMap<Text, Proxy>,
+    /// Those to which no new calls are sent.
+    unready: BTreeSet<Text>,
     /// Known from before a restart and not yet back.
     expected: BTreeSet<Text>,
     /// The latest revision.
@@ -55,11 +59,17 @@ impl Squad {
 
     /// Whether nobody and nothing is left: whoever opens a stream names any Gateway.
     fn is_vacant(&self) -> bool {
-        self.proxies.is_empty() && self.expected.is_empty() && self.objects.is_empty()
+        self.proxies.is_empty() && self.unready.is_empty() && self.expected.is_empty() && self.objects.is_empty()
+    }
+
+    /// The proxies that are counted and take new calls.
+    fn ready(&self) -> impl Iterator<Item = &Text> {
+        let counted = self.proxies.iter().filter(|(_, proxy)| proxy.revision.is_some()).map(|(name, _)| name);
+        counted.filter(|name| !self.unready.contains(*name))
     }
 
     fn is_ready(&self) -> bool {
-        self.revisions().next().is_some()
+        self.ready().next().is_some()
     }
 
     /// The revision that every counted proxy has acknowledged. O(proxies).
@@ -140,14 +150,37 @@ impl Fleet {
         })
     }
 
+    /// No new calls are sent to a proxy. Returns the objects whose delivery moved.
+    pub(crate) fn unready(&mut self, gateway: &NsName, proxy: Text) -> Vec<Ref> {
+        self.squad(gateway).moved_by(|squad| _ = squad.unready.insert(proxy))
+    }
+
+    /// New calls are sent to a proxy again. Returns the objects whose delivery moved.
+    pub(crate) fn ready(&mut self, gateway: &NsName, proxy: &Text) -> Vec<Ref> {
+        self.reduced(gateway, |squad| _ = squad.unready.remove(proxy))
+    }
+
+    /// A proxy is gone for good. Returns the objects whose delivery moved.
+    pub(crate) fn gone(&mut self, gateway: &NsName, proxy: &Text) -> Vec<Ref> {
+        self.reduced(gateway, |squad| {
+            squad.unready.remove(proxy);
+            squad.proxies.remove(proxy);
+        })
+    }
+
     /// A stream of a proxy ended: the proxy is gone if it has no later one. Returns the objects whose delivery moved.
     pub(crate) fn disconnected(&mut self, gateway: &NsName, proxy: &Text, stream: u64) -> Vec<Ref> {
-        let Some(squad) = self.0.get_mut(gateway) else { return Vec::new() };
-        let moved = squad.moved_by(|squad| {
+        self.reduced(gateway, |squad| {
             if squad.proxies.get(proxy).is_some_and(|known| known.stream <= stream) {
                 squad.proxies.remove(proxy);
             }
-        });
+        })
+    }
+
+    /// Runs a change after which nobody may be left.
+    fn reduced(&mut self, gateway: &NsName, change: impl FnOnce(&mut Squad)) -> Vec<Ref> {
+        let Some(squad) = self.0.get_mut(gateway) else { return Vec::new() };
+        let moved = squad.moved_by(change);
         if squad.is_vacant() {
             self.0.remove(gateway);
         }
@@ -187,7 +220,7 @@ impl Fleet {
 
     /// Whether every counted proxy of a Gateway has what is left; without any, nobody is served what went.
     pub(crate) fn has_withdrawn(&self, gateway: &NsName, object: &Ref) -> bool {
-        self.0.get(gateway).is_none_or(|squad| !squad.is_ready() || !squad.due.contains_key(object))
+        self.0.get(gateway).is_none_or(|squad| squad.floor().is_none() || !squad.due.contains_key(object))
     }
 
     /// How far an object has come. Refusals are not known here.
@@ -209,8 +242,7 @@ impl Fleet {
 
     /// How many proxies of a Gateway are ready, and how many are connected.
     pub fn count(&self, gateway: &NsName) -> (usize, usize) {
-        let proxies = self.0.get(gateway).map(|squad| &squad.proxies);
-        proxies.map_or((0, 0), |all| (all.values().filter(|proxy| proxy.revision.is_some()).count(), all.len()))
+        self.0.get(gateway).map_or((0, 0), |squad| (squad.ready().count(), squad.proxies.len()))
     }
 
     fn squad(&mut self, gateway: &NsName) -> &mut Squad {
@@ -282,6 +314,28 @@ mod tests {
         assert!(!is_programmed(&fleet, &route("a")));
         assert_eq!(fleet.synced(&g, "p2".into(), 1, 3), [route("a"), route("b")]);
         assert!(is_programmed(&fleet, &route("a")));
+    }
+
+    #[test]
+    fn proxies_that_take_no_new_calls_deliver_nothing_and_are_waited_for() {
+        let (mut fleet, g, a) = (Fleet::default(), gateway(), route("a"));
+        fleet.published(&g, 1);
+        fleet.deliver(&g, &a, 1);
+        assert_eq!(fleet.unready(&g, "p".into()), []);
+        assert_eq!(fleet.synced(&g, "p".into(), 1, 1), std::slice::from_ref(&a), "whoever waits for it has it");
+        assert!(!is_programmed(&fleet, &a));
+        assert_eq!(fleet.count(&g), (0, 1));
+        assert_eq!(fleet.ready(&g, &"p".into()), std::slice::from_ref(&a));
+        assert!(is_programmed(&fleet, &a));
+        assert_eq!(fleet.unready(&g, "p".into()), std::slice::from_ref(&a));
+        fleet.published(&g, 2);
+        fleet.await_withdrawal(&g, &a);
+        assert!(!fleet.has_withdrawn(&g, &a), "it still answers the calls that it has");
+        fleet.synced(&g, "p".into(), 1, 2);
+        assert!(fleet.has_withdrawn(&g, &a));
+        fleet.withdraw(&g, &a);
+        fleet.gone(&g, &"p".into());
+        assert!(fleet.0.is_empty());
     }
 
     #[test]

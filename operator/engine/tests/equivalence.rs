@@ -35,6 +35,12 @@ enum Op {
         gateway: usize,
         proxy: usize,
     },
+    /// The proxy's pod takes new calls, or none, or is gone.
+    Pod {
+        gateway: usize,
+        proxy: usize,
+        state: Pod,
+    },
     /// Refuses one of the resources that there are, whichever the number falls on.
     Refuse {
         gateway: usize,
@@ -59,6 +65,13 @@ enum Op {
     },
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Pod {
+    Ready,
+    Unready,
+    Gone,
+}
+
 const GATEWAYS: [&str; 3] = ["one", "two", "svc-own"];
 const HOSTNAMES: [&str; 5] = ["a.example.com", "b.example.com", "*.example.com", "*.b.example.com", "other.net"];
 
@@ -81,6 +94,14 @@ fn event(op: &Op, engine: &Engine) -> Option<ProxyEvent> {
         }
         Op::Disconnect { gateway, proxy: p } => {
             ProxyEvent::Disconnected { gateway: name(*gateway), proxy: proxy(*p), stream: 1 }
+        }
+        Op::Pod { gateway, proxy: p, state } => {
+            let (gateway, proxy) = (name(*gateway), proxy(*p));
+            match state {
+                Pod::Ready => ProxyEvent::Ready { gateway, proxy },
+                Pod::Unready => ProxyEvent::Unready { gateway, proxy },
+                Pod::Gone => ProxyEvent::Gone { gateway, proxy },
+            }
         }
         Op::Sync { gateway, proxy: p, behind } => {
             let latest = engine.snapshots().get(&name(*gateway))?.revision();
@@ -358,6 +379,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => proxy.clone().prop_map(|(gateway, proxy)| Op::Connect { gateway, proxy }),
         4 => (proxy.clone(), 0..2_u64).prop_map(|((gateway, proxy), behind)| Op::Sync { gateway, proxy, behind }),
         1 => proxy.clone().prop_map(|(gateway, proxy)| Op::Disconnect { gateway, proxy }),
+        2 => (proxy.clone(), prop::sample::select(&[Pod::Ready, Pod::Unready, Pod::Gone][..]))
+            .prop_map(|((gateway, proxy), state)| Op::Pod { gateway, proxy, state }),
         3 => (proxy.clone(), 0..200_usize).prop_map(|((gateway, proxy), resource)| Op::Refuse { gateway, proxy, resource }),
         1 => (proxy, 0..200_usize).prop_map(|((gateway, proxy), resource)| Op::Stall { gateway, proxy, resource }),
         2 => (0..2_usize).prop_map(|certificate| Op::Issue { certificate }),

@@ -28,6 +28,7 @@ use futures::{
     StreamExt as _,
     future::{join_all, ready},
 };
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
     core::{DynamicObject, PartialObjectMeta},
@@ -113,6 +114,7 @@ impl Keeper {
             .into_iter()
             .flat_map(|piece| self.office.namespaces.iter().map(move |namespace| (piece, namespace)));
         let watches = places.map(|(piece, namespace)| self.follow(piece, namespace.as_deref()));
+        let pods = self.office.namespaces.iter().map(|namespace| self.follow_pods(namespace.as_deref()));
         let listen = wishes.work(1, |gateway, wish| {
             self.wish(gateway, wish);
             ready(Next::Done)
@@ -120,6 +122,7 @@ impl Keeper {
         let work = self.work.work(WORKERS, |gateway, ()| self.act(gateway));
         tokio::join!(
             join_all(watches),
+            join_all(pods),
             listen,
             work,
             self.follow_lead(),
@@ -202,6 +205,25 @@ impl Keeper {
             // Fails only when the engine has ended.
             let _ = self.office.inputs.send(changes).await;
             said = now;
+        }
+    }
+
+    /// Which proxies take new calls: the engine hears it whether this process leads or not, so that it knows when it begins to.
+    async fn follow_pods(&self, namespace: Option<&str>) {
+        let client = self.office.writer.client.clone();
+        let api: Api<Pod> =
+            namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
+        let mut changes = pin!(watcher(api, watcher::Config::default().labels(names::SELECTOR)).default_backoff());
+        let mut told = pods::Told::default();
+        while let Some(change) = changes.next().await {
+            match change {
+                Ok(event) => {
+                    let inputs: Vec<Input> = told.hear(event).into_iter().map(Input::from).collect();
+                    // Fails only when the engine has ended.
+                    let _ = if inputs.is_empty() { Ok(()) } else { self.office.inputs.send(inputs).await };
+                }
+                Err(error) => tracing::warn!("watching pods of proxies: {error}"),
+            }
         }
     }
 

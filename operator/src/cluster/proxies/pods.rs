@@ -1,22 +1,30 @@
 //! The proxies that there are.
 //!
-//! pods → who is ready, and on which nodes
+//! pods → who is ready, and on which nodes; pods as they change → what the engine has to hear of them
+//!
+//! **Invariant:** a pod that is being deleted takes no new calls, whatever its readiness says.
 //!
 //! Must not know: what proxies serve, and who leads.
 
 use super::names;
 use crate::cluster::writer::{Fault, Writer};
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::{Api, Resource, api::ListParams, core::NamespaceResourceScope};
+use kube::{
+    Api, Resource,
+    api::ListParams,
+    core::{NamespaceResourceScope, ObjectMeta},
+    runtime::watcher::Event,
+};
 use serde::de::DeserializeOwned;
 use sluice_core::{
     key::{NsName, Text},
     world::Change,
 };
-use sluice_engine::Input;
+use sluice_engine::{Input, ProxyEvent};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
+    mem,
 };
 
 /// A proxy that takes calls.
@@ -69,17 +77,68 @@ pub(super) fn addresses(ready: &[Ready], gateways: impl IntoIterator<Item = NsNa
 }
 
 fn proxy(pod: &Pod) -> Option<Ready> {
-    let metadata = &pod.metadata;
+    let (gateway, name) = identity(&pod.metadata)?;
+    let host = pod.status.as_ref()?.host_ip.as_deref().map(Text::from);
+    takes_calls(pod).then_some(Ready { gateway, name, host })
+}
+
+fn takes_calls(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The Gateway of a pod, and how the proxy in it calls itself.
+fn identity(metadata: &ObjectMeta) -> Option<(NsName, Text)> {
     let gateway = metadata.annotations.as_ref()?.get(names::POD_GATEWAY)?;
-    let status = pod.status.as_ref()?;
-    let is_ready =
-        status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    (is_ready && metadata.deletion_timestamp.is_none()).then_some(())?;
-    Some(Ready {
-        gateway: NsName::new(metadata.namespace.as_deref()?, gateway.as_str()),
-        name: metadata.name.as_deref()?.into(),
-        host: status.host_ip.as_deref().map(Text::from),
-    })
+    Some((NsName::new(metadata.namespace.as_deref()?, gateway.as_str()), metadata.name.as_deref()?.into()))
+}
+
+/// What the engine was told of pods, by Gateway and name: whether they take new calls.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pods: BTreeMap<(NsName, Text), bool>,
+    /// Those of a list that is still being read.
+    listed: BTreeSet<(NsName, Text)>,
+}
+
+impl Told {
+    /// Takes what the watch says, and returns what is new to the engine.
+    pub(super) fn hear(&mut self, event: Event<Pod>) -> Vec<ProxyEvent> {
+        match event {
+            Event::Init => self.listed.clear(),
+            Event::InitApply(pod) => {
+                self.listed.extend(identity(&pod.metadata));
+                return self.note(&pod).into_iter().collect();
+            }
+            Event::InitDone => {
+                let listed = mem::take(&mut self.listed);
+                let lost: Vec<_> = self.pods.keys().filter(|pod| !listed.contains(pod)).cloned().collect();
+                return lost.into_iter().filter_map(|pod| self.forget(pod)).collect();
+            }
+            Event::Apply(pod) => return self.note(&pod).into_iter().collect(),
+            Event::Delete(pod) => {
+                return identity(&pod.metadata).and_then(|pod| self.forget(pod)).into_iter().collect();
+            }
+        }
+        Vec::new()
+    }
+
+    fn note(&mut self, pod: &Pod) -> Option<ProxyEvent> {
+        let (gateway, proxy) = identity(&pod.metadata)?;
+        let is_ready = takes_calls(pod);
+        let before = self.pods.insert((gateway.clone(), proxy.clone()), is_ready);
+        (before != Some(is_ready)).then_some(if is_ready {
+            ProxyEvent::Ready { gateway, proxy }
+        } else {
+            ProxyEvent::Unready { gateway, proxy }
+        })
+    }
+
+    fn forget(&mut self, pod: (NsName, Text)) -> Option<ProxyEvent> {
+        self.pods.remove(&pod)?;
+        Some(ProxyEvent::Gone { gateway: pod.0, proxy: pod.1 })
+    }
 }
 
 async fn list<K>(writer: &Writer, namespaces: &[Option<Text>]) -> Result<Vec<K>, Fault>
@@ -119,6 +178,38 @@ mod tests {
         leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         let ready = found(&[pod("a", "True", "10.0.0.1"), pod("b", "False", "10.0.0.2"), leaving]);
         assert_eq!(ready.iter().map(|proxy| &*proxy.name).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn what_is_new_of_a_pod_is_told_once() {
+        let decoded =
+            |name: &str, ready: &str| -> Pod { serde_json::from_value(pod(name, ready, "10.0.0.1")).unwrap() };
+        let leaving = || {
+            let mut leaving = pod("a", "True", "10.0.0.1");
+            leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            serde_json::from_value::<Pod>(leaving).unwrap()
+        };
+        let mut told = Told::default();
+        let mut hear = |event| {
+            let events = told.hear(event);
+            let words = events.iter().map(|event| match event {
+                ProxyEvent::Ready { proxy, .. } => format!("{proxy} ready"),
+                ProxyEvent::Unready { proxy, .. } => format!("{proxy} unready"),
+                ProxyEvent::Gone { proxy, .. } => format!("{proxy} gone"),
+                other => format!("{other:?}"),
+            });
+            words.collect::<Vec<_>>().join(", ")
+        };
+        assert_eq!(hear(Event::Apply(decoded("a", "False"))), "a unready");
+        assert_eq!(hear(Event::Apply(decoded("a", "True"))), "a ready");
+        assert_eq!(hear(Event::Apply(decoded("a", "True"))), "");
+        assert_eq!(hear(Event::Apply(leaving())), "a unready");
+        assert_eq!(hear(Event::Delete(leaving())), "a gone");
+        assert_eq!(hear(Event::Delete(leaving())), "");
+        hear(Event::Apply(decoded("b", "True")));
+        assert_eq!(hear(Event::Init), "");
+        assert_eq!(hear(Event::InitApply(decoded("c", "True"))), "c ready");
+        assert_eq!(hear(Event::InitDone), "b gone", "what a list lacks");
     }
 
     #[test]

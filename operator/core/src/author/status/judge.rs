@@ -282,17 +282,28 @@ impl Facts<'_, '_> {
                 Refusal::Platform(_) | Refusal::OwnGateway { .. } | Refusal::Grant => {}
             }
         }
-        let words = self.parents.iter().map(|parent| Self::accepted_by(parent));
+        let words = self.parents.iter().map(|parent| self.accepted_by(parent));
         worst(words, (AcceptedReason::Accepted, "every Gateway took the route".into()), AcceptedReason::Pending)
     }
 
-    fn accepted_by(parent: &Parent) -> Word<AcceptedReason> {
+    /// Whether a Gateway refuses listeners only because their certificate is still being made: that is no failure of theirs.
+    fn awaits_certificate(&self, parent: &Parent) -> bool {
+        let lacks = |condition: &ObservedCondition| {
+            &*condition.status == "False" && &*condition.reason == "InvalidCertificateRef"
+        };
+        self.certificate().0.status() == Status::Unknown && parent.listeners.iter().any(lacks)
+    }
+
+    fn accepted_by(&self, parent: &Parent) -> Word<AcceptedReason> {
         let entry = &parent.report.entry;
         if !parent.exists {
             return (
                 AcceptedReason::ParentNotFound,
                 format!("gateway {entry}: Gateway {} does not exist", parent.report.gateway),
             );
+        }
+        if self.awaits_certificate(parent) {
+            return (AcceptedReason::Pending, format!("gateway {entry}: its listeners wait for their certificate"));
         }
         if let Some(refused) = find(&parent.listener_set, "Accepted").filter(|condition| &*condition.status == "False")
         {
@@ -387,7 +398,7 @@ impl Facts<'_, '_> {
     }
 
     fn programmed(&self) -> Word<ProgrammedReason> {
-        let words = self.parents.iter().map(|parent| Self::programmed_on(parent));
+        let words = self.parents.iter().map(|parent| self.programmed_on(parent));
         worst(
             words,
             (ProgrammedReason::Programmed, "every proxy acknowledged this generation".into()),
@@ -395,8 +406,11 @@ impl Facts<'_, '_> {
         )
     }
 
-    fn programmed_on(parent: &Parent) -> Word<ProgrammedReason> {
+    fn programmed_on(&self, parent: &Parent) -> Word<ProgrammedReason> {
         let entry = &parent.report.entry;
+        if self.awaits_certificate(parent) {
+            return (ProgrammedReason::Pending, format!("gateway {entry}: its listeners wait for their certificate"));
+        }
         let own = parent.condition("sluice.dev/Programmed");
         let gateway = find(&parent.gateway, "Programmed");
         // The route's word is about the proxies; that nobody reaches them is the Gateway's.

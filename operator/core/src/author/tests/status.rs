@@ -486,6 +486,24 @@ fn ready_names_a_failure_before_something_that_only_waits() {
 }
 
 #[test]
+fn listeners_that_wait_for_a_certificate_that_is_being_made_have_not_failed() {
+    let lacks = condition("ResolvedRefs", "False", "InvalidCertificateRef", "Secret shop/echo-tls does not exist");
+    let listeners = json!({"listeners": [{"name": "grpc-example-com", "conditions": [lacks]}]});
+    let refuse = |world: &mut World| {
+        answer(world, &[condition("Accepted", "False", "NoMatchingParent", "no listener")]);
+        observe(world, &gateway(), &listeners);
+    };
+    let mut issuing = written(&json!({}));
+    refuse(&mut issuing);
+    assert_says(&issuing, "Accepted", ("Unknown", "Pending", "its listeners wait for their certificate"));
+    assert_says(&issuing, "Programmed", ("Unknown", "Pending", "its listeners wait for their certificate"));
+    assert_says(&issuing, "Ready", ("False", "Issuing", "Secret shop/echo-tls is being made"));
+    let mut provided = ready();
+    refuse(&mut provided);
+    assert_says(&provided, "Ready", ("False", "InvalidCertificate", "Secret shop/echo-tls does not exist"));
+}
+
+#[test]
 fn backends_with_pods_in_common_are_told_whoever_serves_them() {
     let backends = json!([
         {"name": "stable", "service": {"name": "v1", "port": 9000}}, {"name": "canary", "service": {"name": "v2", "port": 9000}},
