@@ -9,7 +9,7 @@
 //! It must not know what runs behind the target, and what is done to it meanwhile.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
@@ -70,14 +70,29 @@ pub struct Report {
     pub intended: u64,
     /// Calls that were answered before the load was told to end.
     pub in_time: u64,
-    /// One line a failed call.
-    pub failed: Vec<String>,
+    /// The calls that failed.
+    pub failed: Vec<Failed>,
     /// One line a stream that ended before its client did.
     pub cut: Vec<String>,
     /// Connections that the gateway closed.
     pub closed: u64,
     /// The longest time from the start of a call to its answer.
     pub slowest: Duration,
+}
+
+/// A call that failed.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// When it began, from the beginning of the load on.
+    pub started: Duration,
+    ended: Duration,
+    words: String,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "started at {:?}, ended at {:?}: {}", self.started, self.ended, self.words)
+    }
 }
 
 impl Report {
@@ -98,7 +113,7 @@ impl Report {
     }
 }
 
-fn few(lines: &[String]) -> String {
+fn few(lines: &[impl fmt::Display]) -> String {
     lines.iter().take(5).fold(String::from(", such as"), |mut text, line| {
         let _ = write!(text, "\n  {line}");
         text
@@ -110,7 +125,7 @@ struct Tally {
     answered: AtomicU64,
     closed: AtomicU64,
     slowest: Mutex<Duration>,
-    failed: Mutex<Vec<String>>,
+    failed: Mutex<Vec<Failed>>,
 }
 
 #[derive(Debug, Default)]
@@ -128,8 +143,8 @@ impl Tally {
                 *slowest = slowest.max(started.elapsed());
             }
             Err(error) => {
-                let line = format!("started at {:?}, ended at {:?}: {error:#}", started - begin, begin.elapsed());
-                self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                let failed = Failed { started: started - begin, ended: begin.elapsed(), words: format!("{error:#}") };
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(failed);
             }
         }
     }
@@ -158,11 +173,10 @@ impl Load {
     pub async fn stop(self) -> Result<Report> {
         self.end.send_replace(true);
         let (counts, cut) = (self.calls.await??, self.streams.await??);
-        let take = |lines: &Mutex<Vec<String>>| lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(Report {
             intended: counts.intended,
             in_time: counts.in_time,
-            failed: take(&self.tally.failed),
+            failed: self.tally.failed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             cut,
             closed: self.tally.closed.load(Ordering::Relaxed),
             slowest: *self.tally.slowest.lock().unwrap_or_else(PoisonError::into_inner),

@@ -4,7 +4,11 @@
 //!
 //! **Invariant:** the certificate is verified, as a client in production does.
 
-use std::net::SocketAddr;
+use std::{
+    net::{SocketAddr, TcpStream},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -12,6 +16,9 @@ use serde_json::Value;
 
 use super::Cluster;
 use crate::{load::Target, wire::Connection};
+
+/// How long after Ready an address may still refuse.
+const PROPAGATION: Duration = Duration::from_secs(3);
 
 /// A hostname that a Gateway serves.
 #[derive(Clone, Debug)]
@@ -42,11 +49,9 @@ impl Hostname {
             }
             None => Self::certificate(cluster, namespace, &ready)?,
         };
-        Ok(Self {
-            name: field("hostname")?.to_owned(),
-            address: SocketAddr::new(field("address")?.parse()?, port),
-            authority,
-        })
+        let address = SocketAddr::new(field("address")?.parse()?, port);
+        reached(address)?;
+        Ok(Self { name: field("hostname")?.to_owned(), address, authority })
     }
 
     fn certificate(cluster: &Cluster, namespace: &str, service: &Value) -> Result<String> {
@@ -54,6 +59,23 @@ impl Hostname {
         let secret = cluster.get(namespace, &format!("secret/{secret}"))?;
         let encoded = secret["data"]["tls.crt"].as_str().context("no tls.crt")?;
         Ok(String::from_utf8(STANDARD.decode(encoded)?)?)
+    }
+}
+
+/// Waits until an address takes connections: kube-proxy hears of the first ready proxy when everybody else does, and gathers what it
+/// hears for up to a second (`minSyncPeriod`).
+fn reached(address: SocketAddr) -> Result<()> {
+    let deadline = Instant::now() + PROPAGATION;
+    loop {
+        match TcpStream::connect_timeout(&address, PROPAGATION) {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() > deadline => {
+                return Err(error)
+                    .with_context(|| format!("{address} takes no connection {PROPAGATION:?} after Ready"));
+            }
+            // house(sleep): the pace of a poll with a deadline.
+            Err(_) => sleep(Duration::from_millis(20)),
+        }
     }
 }
 

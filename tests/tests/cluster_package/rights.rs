@@ -118,8 +118,12 @@ fn make_use_of_all_rights(cluster: &Cluster) {
     apply(service);
     cluster.until(&namespace.name, "grpcservice/rights", |it| says(it, "PolicyAccepted", "True")).unwrap();
     cluster.kubectl(&["delete", "grpcservice", "rights", "--namespace", &namespace.name, "--timeout=60s"]).unwrap();
+    let elsewhere = json!({"controllerName": "example.com/another"});
+    apply(
+        json!({"apiVersion": GATEWAY, "kind": "GatewayClass", "metadata": {"name": "somebody-elses"}, "spec": elsewhere}),
+    );
     for class in ["rights-daemon", "rights-scaled"] {
-        // Of another class, a Gateway has no proxies of ours.
+        // Of another controller's class, a Gateway has no proxies of ours.
         let other = json!({"spec": {"gatewayClassName": "somebody-elses"}}).to_string();
         let patch = ["patch", "gateway", class, "--namespace", &namespace.name, "--type=merge", "--patch", &other];
         cluster.kubectl(&patch).unwrap();
@@ -128,6 +132,7 @@ fn make_use_of_all_rights(cluster: &Cluster) {
         cluster.kubectl(&[&gone[..], &[&service]].concat()).unwrap();
         cluster.kubectl(&["delete", "gatewayclass,gatewayprofile", class]).unwrap();
     }
+    cluster.kubectl(&["delete", "gatewayclass", "somebody-elses"]).unwrap();
 }
 
 #[test]
