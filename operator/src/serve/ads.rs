@@ -2,34 +2,31 @@
 
 use super::{
     directory::{Directory, Feed},
+    frames::{Word, answer, requests},
     gate::{Gate, Pass},
     wire::{self, Identity},
 };
-use envoy_types::pb::envoy::service::discovery::v3::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-    aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
-};
-use futures::{Stream, StreamExt, stream::BoxStream};
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use futures::{Stream, StreamExt};
 use sluice_xds::{Config, Event, Input, Output, Response, Session};
 use std::{
+    convert::Infallible,
+    future::{Ready, ready},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until},
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Status, Streaming};
+use tonic::{Status, body::Body, codegen::Service, server::NamedService};
 
-/// Envoy claims all that it has on the first request after a reconnect: at 100,000 names that is tens of megabytes, and the
-/// default of 4 MiB leaves the proxy without updates for ever.
-const RECEIVE_LIMIT: usize = 128 << 20;
-/// One whole Gateway in one response, before it is bisected.
-const SEND_LIMIT: usize = 256 << 20;
+/// The method that is served.
+const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 /// Responses that the transport has not taken yet. The session keeps at most a few under way; a slow reader waits here.
 const OUTBOX: usize = 4;
 /// Across a network, a proxy whose stream ended is gone after this time, if it has not come back: it tries every 2 s. The network has
@@ -88,46 +85,48 @@ impl Ads {
 
     /// The router that serves it.
     pub(crate) fn router(self) -> tonic::transport::server::Router {
-        let service = AggregatedDiscoveryServiceServer::new(self)
-            .max_decoding_message_size(RECEIVE_LIMIT)
-            .max_encoding_message_size(SEND_LIMIT);
         tonic::transport::Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
-            .add_service(service)
+            .add_service(self)
     }
 }
 
-#[tonic::async_trait]
-impl AggregatedDiscoveryService for Ads {
-    type StreamAggregatedResourcesStream = BoxStream<'static, Result<DiscoveryResponse, Status>>;
-    type DeltaAggregatedResourcesStream = BoxStream<'static, Result<DeltaDiscoveryResponse, Status>>;
+impl NamedService for Ads {
+    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+}
 
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<tonic::Response<Self::StreamAggregatedResourcesStream>, Status> {
-        self.gate.open(request.extensions())?;
-        Err(Status::unimplemented("only the delta form is served: set api_type DELTA_GRPC in the bootstrap"))
+/// In the place of the service that is generated, whose codec would keep a buffer for each stream: see [`super::frames`].
+impl Service<http::Request<Body>> for Ads {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<tonic::Response<Self::DeltaAggregatedResourcesStream>, Status> {
-        let pass = self.gate.open(request.extensions())?;
-        let (outbox, responses) = mpsc::channel(OUTBOX);
-        let ads = self.clone();
-        tokio::spawn(async move { ads.serve(pass, request.into_inner().boxed(), outbox).await });
-        Ok(tonic::Response::new(ReceiverStream::new(responses).boxed()))
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        ready(Ok(self.open(request).unwrap_or_else(Status::into_http)))
     }
 }
 
-type Outbox = mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>;
+type Outbox = mpsc::Sender<Word>;
 
 impl Ads {
+    fn open(&self, request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
+        let pass = self.gate.open(request.extensions())?;
+        if request.uri().path() != DELTA {
+            let remedy = "only the delta form is served: set api_type DELTA_GRPC in the bootstrap";
+            return Err(Status::unimplemented(remedy));
+        }
+        let (outbox, words) = mpsc::channel(OUTBOX);
+        tokio::spawn(self.clone().serve(pass, requests(request.into_body()), outbox));
+        Ok(answer(words))
+    }
+
     async fn serve(
         self,
         mut pass: Pass,
@@ -251,19 +250,19 @@ impl ServedStream {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         for output in self.session.step(input, now) {
             match output {
-                Output::Send(response) => self.send(&response).await?,
+                Output::Send(response) => self.send(response).await?,
                 Output::Event(event) => self.report(News::Session(event)).await,
             }
         }
         Ok(())
     }
 
-    async fn send(&self, response: &Response) -> Result<(), Closed> {
+    async fn send(&self, response: Response) -> Result<(), Closed> {
         tracing::debug!(
             gateway = %self.identity.gateway, proxy = %self.identity.proxy, kind = ?response.kind, nonce = response.nonce,
             resources = response.resources.len(), removed = response.removed.len(), "sent"
         );
-        self.outbox.send(Ok(wire::response(response))).await.map_err(|_| Closed)
+        self.outbox.send(Ok(response)).await.map_err(|_| Closed)
     }
 
     async fn report(&self, news: News) {

@@ -10,6 +10,7 @@
 pub(crate) mod admin;
 mod ads;
 mod directory;
+mod frames;
 mod gate;
 mod wire;
 

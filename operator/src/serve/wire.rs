@@ -1,11 +1,8 @@
-//! Protobuf of the discovery service ↔ the session's messages.
+//! Protobuf of the discovery service → the session's messages.
 
-use envoy_types::pb::{
-    envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource as WireResource},
-    google::protobuf::Any,
-};
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use sluice_core::key::NsName;
-use sluice_xds::{Request, Resource, ResourceType, Response};
+use sluice_xds::{Request, ResourceType};
 use std::sync::Arc;
 
 /// Who a proxy says that it is: `node.cluster` is its Gateway as `namespace/name`, `node.id` its own name.
@@ -43,25 +40,4 @@ pub(super) fn request(wire: DeltaDiscoveryRequest) -> Option<Request> {
 
 fn names(wire: Vec<String>) -> Vec<Arc<str>> {
     wire.into_iter().map(Arc::from).collect()
-}
-
-pub(super) fn response(response: &Response) -> DeltaDiscoveryResponse {
-    DeltaDiscoveryResponse {
-        resources: response.resources.iter().map(|resource| wire_resource(resource)).collect(),
-        type_url: response.kind.type_url().to_owned(),
-        removed_resources: response.removed.iter().map(ToString::to_string).collect(),
-        nonce: response.nonce.to_string(),
-        ..DeltaDiscoveryResponse::default()
-    }
-}
-
-/// The bytes were made once for all streams; what is left for each is a copy into its own message.
-fn wire_resource(resource: &Resource) -> WireResource {
-    let any = Any { type_url: resource.id.kind.type_url().to_owned(), value: resource.bytes.to_vec() };
-    WireResource {
-        name: resource.id.name.to_string(),
-        version: resource.version.to_string(),
-        resource: Some(any),
-        ..WireResource::default()
-    }
 }

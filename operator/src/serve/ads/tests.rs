@@ -2,13 +2,16 @@ use super::{super::gate::Open, *};
 use bytes::Bytes;
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
-    service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+    service::discovery::v3::{
+        DeltaDiscoveryResponse, DiscoveryRequest, aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+    },
 };
 use sluice_core::key::NsName;
 use sluice_xds::{Id, Resource, ResourceType, Snapshot, Version};
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 use tokio::{net::TcpListener, time::timeout};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::Streaming;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -314,3 +314,19 @@ fn a_hundred_thousand_claims_and_names_are_taken() {
     stream.at(1_000);
     assert_eq!(stream.last(Secret).removed.len(), all.len());
 }
+
+#[test]
+fn the_names_that_proxies_ask_for_are_those_of_the_snapshot() {
+    let resources = [cluster("a", 1), assignment("a", 1)];
+    let name = Arc::clone(&resources[1].id.name);
+    let mut streams = [Stream::with(&resources), Stream::with(&resources)];
+    let before = Arc::strong_count(&name);
+    for stream in &mut streams {
+        stream.ask(first(Cluster));
+        stream.ask(subscribe(Assignment, &["a"]));
+        stream.ack(Assignment);
+        stream.ack(Cluster);
+        stream.sent.clear();
+    }
+    assert_eq!(Arc::strong_count(&name), before + streams.len());
+}
