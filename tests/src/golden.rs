@@ -137,7 +137,7 @@ struct Said {
 impl Said {
     fn hear(&mut self, effects: Effects) {
         for update in effects.statuses {
-            self.statuses.insert(update.target, update.status);
+            self.statuses.insert(update.target, update.status.value());
         }
         for apply in effects.applies {
             match apply {

@@ -11,7 +11,14 @@ use crate::{
     world::{backend::Endpoint, secret::Sensitive},
 };
 use serde::{Deserialize, Serialize};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::SocketAddr,
+    ops::Deref,
+    sync::Arc,
+    time::Duration,
+};
 use twox_hash::XxHash64;
 
 /// One bound port of a Gateway. Named by port, so that no edit of a name or label drains connections.
@@ -140,9 +147,9 @@ pub struct Route {
     /// What happens.
     pub action: Action,
     /// Edits of request headers, before those of a backend.
-    pub request_headers: HeaderEdits,
+    pub request_headers: Edits,
     /// Edits of response headers.
-    pub response_headers: HeaderEdits,
+    pub response_headers: Edits,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Retries.
@@ -270,9 +277,9 @@ pub struct Share {
     /// At least 1.
     pub weight: u32,
     /// Edits for this backend alone.
-    pub request_headers: HeaderEdits,
+    pub request_headers: Edits,
     /// Edits for this backend alone.
-    pub response_headers: HeaderEdits,
+    pub response_headers: Edits,
     /// Copies of this backend's requests alone.
     pub mirrors: Vec<Mirror>,
 }
@@ -295,6 +302,46 @@ pub struct HeaderEdits {
     pub add: Vec<(Text, Text)>,
     /// Remove.
     pub remove: Vec<Text>,
+}
+
+/// [`HeaderEdits`] in the size of a pointer: most routes and shares have none, and there are tens of thousands of them.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "HeaderEdits", into = "HeaderEdits")]
+pub struct Edits(Option<Box<HeaderEdits>>);
+
+static NO_EDITS: HeaderEdits = HeaderEdits { set: Vec::new(), add: Vec::new(), remove: Vec::new() };
+
+impl Deref for Edits {
+    type Target = HeaderEdits;
+
+    fn deref(&self) -> &HeaderEdits {
+        self.0.as_deref().unwrap_or(&NO_EDITS)
+    }
+}
+
+impl From<HeaderEdits> for Edits {
+    fn from(edits: HeaderEdits) -> Self {
+        Self((edits != NO_EDITS).then(|| Box::new(edits)))
+    }
+}
+
+impl From<Edits> for HeaderEdits {
+    fn from(edits: Edits) -> Self {
+        (*edits).clone()
+    }
+}
+
+/// As if the pointer were not there: versions and fingerprints go by it.
+impl Hash for Edits {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl fmt::Debug for Edits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
 }
 
 /// Deadlines. What is absent is not limited.

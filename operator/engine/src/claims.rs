@@ -41,7 +41,7 @@ fn reversed(domain: &Hostname) -> Box<str> {
 }
 
 impl Contest {
-    fn put(&mut self, route: &Ref, claims: Vec<Claim>) {
+    fn put(&mut self, route: &Ref, mut claims: Vec<Claim>) {
         for gone in self.claims.remove(route).unwrap_or_default() {
             self.unname(route, reversed(&gone.domain));
         }
@@ -51,6 +51,7 @@ impl Contest {
             names.insert((reversed(&claim.domain), route.clone()));
         }
         if !claims.is_empty() {
+            claims.shrink_to_fit();
             self.claims.insert(route.clone(), claims);
         }
     }

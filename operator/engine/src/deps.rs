@@ -8,7 +8,10 @@ use sluice_core::{
     translate::Material,
     world::Dep,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, hash_map::Entry},
+    sync::Arc,
+};
 
 /// One memoised evaluation of a pure function of the core.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,16 +32,17 @@ pub(crate) enum Task {
 
 /// Who reads one thing. Most things have one reader, and a set of one costs ten times as much memory.
 #[derive(Debug)]
+#[allow(clippy::box_collection, reason = "there are a hundred thousand of the other variant, which is a pointer")]
 enum Readers {
-    One(Task),
-    Many(BTreeSet<Task>),
+    One(Arc<Task>),
+    Many(Box<BTreeSet<Arc<Task>>>),
 }
 
 impl Readers {
-    fn insert(&mut self, task: Task) {
+    fn insert(&mut self, task: Arc<Task>) {
         match self {
             Self::One(first) if *first == task => {}
-            Self::One(first) => *self = Self::Many(BTreeSet::from([first.clone(), task])),
+            Self::One(first) => *self = Self::Many(BTreeSet::from([first.clone(), task]).into()),
             Self::Many(all) => drop(all.insert(task)),
         }
     }
@@ -46,7 +50,7 @@ impl Readers {
     /// Whether nobody is left.
     fn remove(&mut self, task: &Task) -> bool {
         match self {
-            Self::One(only) => only == task,
+            Self::One(only) => **only == *task,
             Self::Many(all) => {
                 all.remove(task);
                 all.is_empty()
@@ -59,33 +63,32 @@ impl Readers {
             Self::One(task) => (Some(task), None),
             Self::Many(all) => (None, Some(all)),
         };
-        one.into_iter().chain(many.into_iter().flatten())
+        one.into_iter().chain(many.into_iter().flat_map(|all| all.iter())).map(|task| &**task)
     }
 }
 
-/// The reads of every evaluation, forwards and backwards.
+/// The reads of every evaluation, forwards and backwards. What stands on both sides is kept once: there are some hundred thousand.
 ///
 /// **Invariant:** `readers` and `deadlines` are the reverse of `reads`.
 #[derive(Debug, Default)]
 pub(crate) struct Deps {
-    reads: FxHashMap<Task, Box<[Dep]>>,
-    readers: FxHashMap<Dep, Readers>,
+    reads: FxHashMap<Arc<Task>, Box<[Arc<Dep>]>>,
+    readers: FxHashMap<Arc<Dep>, Readers>,
     deadlines: BTreeMap<DateTime<Utc>, BTreeSet<Task>>,
 }
 
 impl Deps {
     /// Replaces what `task` read. Costs O(reads); an evaluation that read the same as before moves nothing.
     pub(crate) fn record(&mut self, task: &Task, reads: FxHashSet<Dep>) {
-        let mut reads: Box<[Dep]> = reads.into_iter().collect();
+        let mut reads: Vec<Dep> = reads.into_iter().collect();
         reads.sort_unstable();
-        if self.reads.get(task).is_some_and(|known| *known == reads) {
+        if self.reads.get(task).is_some_and(|known| known.iter().map(|dep| &**dep).eq(&reads)) {
             return;
         }
         self.forget(task);
-        for dep in &reads {
-            self.link(dep, task);
-        }
-        self.reads.insert(task.clone(), reads);
+        let task = Arc::new(task.clone());
+        let reads = reads.into_iter().map(|dep| self.link(dep, &task)).collect();
+        self.reads.insert(task, reads);
     }
 
     /// Forgets an evaluation that is no longer wanted.
@@ -114,14 +117,17 @@ impl Deps {
         self.deadlines.keys().next().copied()
     }
 
-    fn link(&mut self, dep: &Dep, task: &Task) {
+    fn link(&mut self, dep: Dep, task: &Arc<Task>) -> Arc<Dep> {
         if let Dep::Deadline(instant) = dep {
-            self.deadlines.entry(*instant).or_default().insert(task.clone());
-        } else if let Some(readers) = self.readers.get_mut(dep) {
-            readers.insert(task.clone());
-        } else {
-            self.readers.insert(dep.clone(), Readers::One(task.clone()));
+            self.deadlines.entry(instant).or_default().insert((**task).clone());
+            return Arc::new(dep);
         }
+        let dep = self.readers.get_key_value(&dep).map_or_else(|| Arc::new(dep), |(known, _)| known.clone());
+        match self.readers.entry(dep.clone()) {
+            Entry::Occupied(readers) => readers.into_mut().insert(task.clone()),
+            Entry::Vacant(place) => drop(place.insert(Readers::One(task.clone()))),
+        }
+        dep
     }
 
     fn unlink(&mut self, dep: &Dep, task: &Task) {

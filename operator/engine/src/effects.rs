@@ -2,6 +2,7 @@
 
 use crate::quarantine::Memory;
 use chrono::{DateTime, Utc};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sluice_core::{
     author::{Issue, WriteOutcome},
@@ -146,6 +147,40 @@ impl Apply {
     }
 }
 
+/// A status as text: when a process begins to lead there is one for every object at once, and as trees they are five times as large.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Status(Box<str>);
+
+impl Status {
+    /// As JSON text.
+    pub(crate) fn of(status: &impl Serialize) -> Option<Self> {
+        // A status is plain data with string keys, which always serialises.
+        serde_json::to_string(status).ok().map(|text| Self(text.into()))
+    }
+
+    /// As whatever JSON can be read as.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Option<T> {
+        serde_json::from_str(&self.0).ok()
+    }
+
+    /// Whether it says of something that the proxies have yet to answer: what follows will say more.
+    pub fn is_pending(&self) -> bool {
+        self.0.contains(r#""reason":"Pending""#)
+    }
+
+    /// As a tree.
+    pub fn value(&self) -> Value {
+        // It was written as JSON.
+        self.read().unwrap_or_default()
+    }
+}
+
+impl From<Value> for Status {
+    fn from(status: Value) -> Self {
+        Self(status.to_string().into())
+    }
+}
+
 /// A status to write; times are the writer's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusUpdate {
@@ -154,7 +189,7 @@ pub struct StatusUpdate {
     /// The generation that it is about.
     pub generation: i64,
     /// `status`, as the kind has it, without `lastTransitionTime`.
-    pub status: Value,
+    pub status: Status,
 }
 
 /// Something that happened, for logs and for Kubernetes Events.

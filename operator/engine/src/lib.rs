@@ -24,7 +24,7 @@ mod stage;
 mod state;
 
 pub use dirty::Stage;
-pub use effects::{Apply, Effects, Event, Hold, Input, ProxyEvent, StatusUpdate};
+pub use effects::{Apply, Effects, Event, Hold, Input, ProxyEvent, Status, StatusUpdate};
 pub use engine::{Engine, Evaluations};
 pub use fleet::Fleet;
 pub use quarantine::{Memory, Quarantine};

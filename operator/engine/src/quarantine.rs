@@ -12,7 +12,7 @@ use crate::{blame::blamed, hash::fingerprint_of};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sluice_core::{
-    ir::{self, Action, HeaderEdits, PathMatcher, ValueTest},
+    ir::{self, Action, Edits, PathMatcher, ValueTest},
     key::{Kind, NsName, Ref, Text},
     status::Delivery,
     translate::{
@@ -302,7 +302,7 @@ fn unavailable(ranked: &Ranked) -> Option<Ranked> {
     plain.then(|| {
         let mut route = (*ranked.route).clone();
         route.action = Action::Unavailable("the proxies refused this rule".into());
-        (route.request_headers, route.response_headers) = (HeaderEdits::default(), HeaderEdits::default());
+        (route.request_headers, route.response_headers) = (Edits::default(), Edits::default());
         Ranked { rank: ranked.rank, route: Arc::new(route) }
     })
 }

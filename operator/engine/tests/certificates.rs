@@ -25,7 +25,8 @@ fn served(engine: &Engine) -> Option<(Id, Version)> {
 /// What the listener says of its references; `None` if nothing new is said.
 fn resolved(effects: &Effects) -> Option<(String, String)> {
     let update = effects.statuses.iter().rfind(|update| update.target.kind == Kind::Gateway)?;
-    let conditions = update.status["listeners"][0]["conditions"].as_array().unwrap();
+    let status = update.status.value();
+    let conditions = status["listeners"][0]["conditions"].as_array().unwrap();
     let found = conditions.iter().find(|found| found["type"] == "ResolvedRefs").unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     Some((text(&found["reason"]), text(&found["message"])))

@@ -43,10 +43,11 @@ fn written(effects: &Effects) -> (Value, i64) {
 /// Reason and message of `Generated`, and the state of the route; `None` if nothing new is said.
 fn generated(effects: &Effects) -> Option<(String, String, String)> {
     let update = effects.statuses.iter().find(|update| update.target.kind == Kind::GrpcService)?;
-    let conditions = update.status["conditions"].as_array().unwrap();
+    let status = update.status.value();
+    let conditions = status["conditions"].as_array().unwrap();
     let condition = conditions.iter().find(|condition| condition["type"] == "Generated").unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let route = update.status["resources"].as_array().unwrap().iter().find(|it| it["kind"] == "GRPCRoute").unwrap();
+    let route = status["resources"].as_array().unwrap().iter().find(|it| it["kind"] == "GRPCRoute").unwrap();
     Some((text(&condition["reason"]), text(&condition["message"]), text(&route["state"])))
 }
 
@@ -138,7 +139,8 @@ fn a_gateway_without_proxies_says_where_to_look() {
     let listeners = json!([{"name": "x", "port": 80, "protocol": "HTTP"}]);
     let addresses = Input::Change(Change::Addresses(NsName::new("a", "one"), vec!["10.0.0.1".into()]));
     let effects = engine.step([gateway("one", 1, &listeners), addresses]);
-    let status = &effects.statuses.iter().rfind(|update| update.target.kind == Kind::Gateway).unwrap().status;
+    let update = effects.statuses.iter().rfind(|update| update.target.kind == Kind::Gateway).unwrap();
+    let status = update.status.value();
     let command = "kubectl describe pods -n a -l gateway.networking.k8s.io/gateway-name=one";
     assert_eq!(status["conditions"][1]["message"], format!("no proxy of Gateway a/one is ready: {command}"));
 }

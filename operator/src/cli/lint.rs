@@ -40,8 +40,9 @@ fn findings(evaluation: &Evaluation) -> Vec<Finding> {
 
 /// What statuses say. That of what is generated is left out: its service's status repeats it.
 fn said(evaluation: &Evaluation) -> Vec<Finding> {
-    let statuses = evaluation.statuses().into_iter().filter(|(object, _)| evaluation.service_of(object).is_none());
-    let conditions = statuses.flat_map(|(object, status)| {
+    let statuses = evaluation.statuses();
+    let others = statuses.iter().filter(|(object, _)| evaluation.service_of(object).is_none());
+    let conditions = others.flat_map(|(object, status)| {
         conditions(status, "spec").into_iter().map(move |(around, condition)| (object, around, condition))
     });
     conditions

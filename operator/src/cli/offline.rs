@@ -61,9 +61,9 @@ pub(super) struct Evaluation {
 
 impl Evaluation {
     /// The latest status of each object.
-    pub(super) fn statuses(&self) -> BTreeMap<&Ref, &Value> {
+    pub(super) fn statuses(&self) -> BTreeMap<&Ref, Value> {
         let updates = self.steps.iter().flat_map(|effects| &effects.statuses);
-        updates.map(|update| (&update.target, &update.status)).collect()
+        updates.map(|update| (&update.target, update.status.value())).collect()
     }
 
     /// The objects as written, completed with the namespace alone: defaults are nobody's words.

@@ -76,8 +76,8 @@ impl Scribe {
         }
         let before = live.data.get("status").cloned().unwrap_or_else(|| json!({}));
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
-        let (kind, status, generation) = (object.kind, &update.status, update.generation);
-        let after = Word { kind, status, generation, current, now: &now }.over(&before);
+        let (kind, status, generation) = (object.kind, update.status.value(), update.generation);
+        let after = Word { kind, status: &status, generation, current, now: &now }.over(&before);
         let Some(patch) = difference(&before, &after) else { return Ok(Vec::new()) };
         self.send(object, &live, &patch).await?;
         Ok(turns(object, &before, &after))

@@ -191,7 +191,7 @@ impl Operator {
                 board.set_generated(&reference, value);
             }
         });
-        self.statuses.extend(effects.statuses.into_iter().map(|update| (update.target, update.status)));
+        self.statuses.extend(effects.statuses.into_iter().map(|update| (update.target, update.status.value())));
     }
 
     /// What is true only until the inputs that this made known are heard is not shown.

@@ -49,7 +49,7 @@ impl Deliveries {
     pub(super) fn arrived(&mut self, update: &StatusUpdate) -> Option<Duration> {
         let underway = self.0.get(&update.target).filter(|underway| underway.generation <= update.generation)?;
         let took = underway.since.elapsed();
-        is_in_force(&update.status).then(|| {
+        is_in_force(&update.status.value()).then(|| {
             self.0.remove(&update.target);
             took
         })
@@ -102,7 +102,7 @@ mod tests {
     fn said(generation: i64, status: &str) -> StatusUpdate {
         let condition = json!({"type": "sluice.dev/Programmed", "status": status});
         let status = json!({"parents": [{"conditions": [{"type": "Accepted", "status": "True"}, condition]}]});
-        StatusUpdate { target: route(0).reference(), generation, status }
+        StatusUpdate { target: route(0).reference(), generation, status: status.into() }
     }
 
     #[test]

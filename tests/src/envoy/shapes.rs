@@ -17,7 +17,7 @@ use prost::Message;
 use sluice_core::{
     hostname::Hostname,
     ir::{
-        Action, Assignment, Certificate, Chain, Cluster, Fallback, Forward, HeaderEdits, Listener, Matcher, Origin,
+        Action, Assignment, Certificate, Chain, Cluster, Edits, Fallback, Forward, Listener, Matcher, Origin,
         PathMatcher, Protocol, Route, RouteConfiguration, Share, Target, Timeouts, Upstream, VirtualHost,
     },
     key::{Kind, NsName},
@@ -89,8 +89,8 @@ pub fn route(action: Action) -> Route {
             query: Vec::new(),
         },
         action,
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
+        request_headers: Edits::default(),
+        response_headers: Edits::default(),
         timeouts: Timeouts::default(),
         retry: None,
     }
@@ -104,7 +104,7 @@ pub fn forward(weights: &[(&Cluster, u32)]) -> Route {
 
 /// A part of the calls.
 pub fn share(cluster: &Cluster, weight: u32) -> Share {
-    let none = HeaderEdits::default();
+    let none = Edits::default();
     Share {
         cluster: cluster.name(),
         weight,

@@ -62,11 +62,11 @@ fn everything() -> VirtualHost {
         remove: vec!["x-gone".into()],
     };
     let mut second = share(&h1(), 7);
-    (second.request_headers, second.response_headers) = (edits.clone(), edits.clone());
+    (second.request_headers, second.response_headers) = (edits.clone().into(), edits.clone().into());
     let mirrors = vec![Mirror { cluster: cluster("a").name(), parts_per_million: 10_000 }];
     let all = Route {
-        request_headers: edits.clone(),
-        response_headers: edits,
+        request_headers: edits.clone().into(),
+        response_headers: edits.into(),
         timeouts: Timeouts {
             request: Some(Duration::from_millis(1500)),
             idle: Some(Duration::from_mins(1)),

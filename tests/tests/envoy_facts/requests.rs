@@ -55,18 +55,21 @@ async fn values_are_literal_and_edits_of_a_backend_come_after_those_of_its_rule(
         set: pairs(&[("x-who", "backend"), ("x-reset", "backend")]),
         add: pairs(&[("x-again", "backend")]),
         remove: vec!["x-dropped".into()],
-    };
-    of.response_headers = HeaderEdits { set: pairs(&[("x-from", "backend")]), ..HeaderEdits::default() };
+    }
+    .into();
+    of.response_headers = HeaderEdits { set: pairs(&[("x-from", "backend")]), ..HeaderEdits::default() }.into();
     let only = Route {
         request_headers: HeaderEdits {
             set: pairs(&[("x-set", "100%"), ("x-command", "%REQ(:path)%"), ("x-who", "rule")]),
             add: pairs(&[("x-add", "second"), ("x-reset", "rule"), ("x-dropped", "rule")]),
             remove: vec!["x-gone".into(), "x-again".into()],
-        },
+        }
+        .into(),
         response_headers: HeaderEdits {
             set: pairs(&[("x-back", "50% %% %RESPONSE_CODE%"), ("x-from", "rule")]),
             ..HeaderEdits::default()
-        },
+        }
+        .into(),
         ..route(Action::Forward(Forward { shares: vec![of], ..Default::default() }))
     };
     let rig = rig(&[echo.address()], [with("a.test", only)]).await;

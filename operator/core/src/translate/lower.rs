@@ -49,6 +49,10 @@ fn source(kind: Kind) -> Option<&'static dyn RouteSource> {
 pub fn lower(route: &Ref, read: &Reader<'_>) -> Option<Lowered> {
     let object = read.route(route)?;
     let attachments = attachment::attach(route, object, read);
+    if attachments.is_empty() {
+        // Another controller's: whatever its rules say is served by nobody here, and costs nothing here.
+        return Some(nothing());
+    }
     let Some(source) = source(route.kind) else {
         let refusal = Problem::KindNotImplemented(route.kind);
         return Some(Lowered { attachments: refuse(attachments, &refusal), ..nothing() });
@@ -76,6 +80,9 @@ fn assemble(attachments: Vec<Attachment>, object: &Route, lowering: &rule::Lower
     }
     lowered.clusters.sort_unstable();
     lowered.clusters.dedup();
+    // Kept for each of ten thousand routes: without the room that growing left.
+    lowered.routes.shrink_to_fit();
+    lowered.clusters.shrink_to_fit();
     let services = lowered.clusters.iter().map(|cluster| &cluster.service).collect();
     let shared = selection::first_inclusion(&services, lowering.read).map(|found| Problem::SharedPods(Box::new(found)));
     lowered.problems.extend(shared);

@@ -72,7 +72,7 @@ mod tests {
     use super::{Contribution, merge};
     use crate::{
         hostname::Hostname,
-        ir::{self, Action, Fallback, HeaderEdits, Matcher, Origin, PathMatcher, Timeouts},
+        ir::{self, Action, Edits, Fallback, Matcher, Origin, PathMatcher, Timeouts},
         key::{Kind, NsName, Ref},
         translate::{HostKey, Lowered, Rank, Ranked},
     };
@@ -92,7 +92,7 @@ mod tests {
         let origin = Origin { kind: route.kind, route: route.key.clone(), rule, rule_name: None, matched: 0 };
         let matcher =
             Matcher { path: PathMatcher::Any, grpc_only: false, method: None, headers: vec![], query: vec![] };
-        let edits = HeaderEdits::default;
+        let edits = Edits::default;
         let (action, timeouts) = (Action::Unavailable("".into()), Timeouts::default());
         let route = ir::Route {
             origin,

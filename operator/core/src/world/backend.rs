@@ -1,6 +1,10 @@
 //! Services, their endpoints, namespaces and grants as the core keeps them.
 
-use super::{gateway::ObjectRef, meta::Meta};
+use super::{
+    gateway::ObjectRef,
+    meta::{Meta, tight},
+    word::{word, words},
+};
 use crate::key::{NsName, Text};
 use serde::{Deserialize, Deserializer};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -20,9 +24,10 @@ pub struct Service {
 #[serde(rename_all = "camelCase", default)]
 pub struct ServiceSpec {
     /// Ports.
+    #[serde(deserialize_with = "tight")]
     pub ports: Vec<ServicePort>,
     /// `ExternalName` is not supported as a backend.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "words")]
     pub kind: Option<Text>,
     /// Which pods; two Services with overlapping selectors share pods.
     pub selector: BTreeMap<Text, Text>,
@@ -33,13 +38,15 @@ pub struct ServiceSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ServicePort {
     /// Matches the name of the EndpointSlice's port; empty when the only one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     pub name: Text,
     /// 1-65535.
     pub port: u16,
     /// `TCP` when absent.
+    #[serde(default, deserialize_with = "words")]
     pub protocol: Option<Text>,
     /// `kubernetes.io/h2c` and so on.
+    #[serde(default, deserialize_with = "words")]
     pub app_protocol: Option<Text>,
 }
 
@@ -68,7 +75,7 @@ pub struct SlicePort {
 }
 
 fn or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-    Ok(Option::<Text>::deserialize(deserializer)?.unwrap_or_default())
+    Ok(words(deserializer)?.unwrap_or_default())
 }
 
 /// One address and its state.

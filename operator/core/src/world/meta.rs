@@ -1,5 +1,6 @@
 //! What is kept of `metadata`, and how objects are decoded from JSON.
 
+use super::word::words;
 use crate::key::{NsName, Text};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
@@ -42,6 +43,7 @@ pub struct Owner {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Wire {
+    #[serde(deserialize_with = "words")]
     namespace: Option<Text>,
     name: Text,
     uid: Text,
@@ -88,6 +90,17 @@ impl From<Wire> for Meta {
             controller: owner.map(|owner| Owner { kind: owner.kind, name: owner.name, uid: owner.uid }),
         }
     }
+}
+
+/// Decodes a list and gives its spare room back: most lists of an object have one entry, and a list that grows has room for four.
+pub(super) fn tight<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Vec::deserialize(deserializer).map(shrunk)
+}
+
+/// A list without spare room.
+pub(crate) fn shrunk<T>(mut list: Vec<T>) -> Vec<T> {
+    list.shrink_to_fit();
+    list
 }
 
 /// The order between objects that claim the same thing: the older, then `namespace/name`.

@@ -19,6 +19,7 @@ mod reader;
 pub mod route;
 pub mod secret;
 mod store;
+pub mod word;
 
 pub use index::Index;
 pub use object::{DecodeError, Object, Own};

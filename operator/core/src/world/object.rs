@@ -25,7 +25,7 @@ pub struct Own<S> {
 }
 
 /// An object of any kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "each variant is the kind that it is named after")]
 pub enum Object {
     GrpcService(Arc<Own<GrpcServiceSpec>>),

@@ -2,7 +2,10 @@
 //!
 //! GRPCRoute and HTTPRoute differ only in what a match says; [`Matching`] carries that difference.
 
-use super::meta::Meta;
+use super::{
+    meta::{Meta, shrunk, tight},
+    word::{shared, word, words},
+};
 use crate::{
     hostname::Hostname,
     key::{GATEWAY_GROUP, Kind, NsName, Text},
@@ -29,15 +32,16 @@ pub struct Route {
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// API group.
-    #[serde(default = "gateway_group")]
+    #[serde(default = "gateway_group", deserialize_with = "word")]
     pub group: Text,
     /// `Gateway` when absent.
-    #[serde(default = "gateway_kind")]
+    #[serde(default = "gateway_kind", deserialize_with = "word")]
     pub kind: Text,
     /// The route's own when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "words", skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Text>,
     /// Name.
+    #[serde(deserialize_with = "word")]
     pub name: Text,
     /// One listener by name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,11 +52,11 @@ pub struct ParentRef {
 }
 
 fn gateway_group() -> Text {
-    GATEWAY_GROUP.into()
+    shared(GATEWAY_GROUP)
 }
 
 fn gateway_kind() -> Text {
-    "Gateway".into()
+    shared("Gateway")
 }
 
 impl ParentRef {
@@ -112,11 +116,13 @@ impl Default for Matching {
 #[serde(default)]
 pub struct MethodMatch {
     /// `Exact` when absent.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "words")]
     pub kind: Option<Text>,
     /// Fully qualified service name, or an expression.
+    #[serde(deserialize_with = "words")]
     pub service: Option<Text>,
     /// Method name, or an expression.
+    #[serde(deserialize_with = "words")]
     pub method: Option<Text>,
 }
 
@@ -152,9 +158,10 @@ impl Default for PathMatch {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct NamedMatch {
     /// `Exact` when absent, or `RegularExpression`.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default, deserialize_with = "words")]
     pub kind: Option<Text>,
     /// Name.
+    #[serde(deserialize_with = "word")]
     pub name: Text,
     /// Value or expression.
     pub value: Text,
@@ -266,12 +273,13 @@ pub struct Fraction {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub struct BackendTarget {
     /// Core group when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "word")]
     pub group: Text,
     /// `Service` when absent.
-    #[serde(default = "service_kind")]
+    #[serde(default = "service_kind", deserialize_with = "word")]
     pub kind: Text,
     /// The route's own when absent.
+    #[serde(default, deserialize_with = "words")]
     pub namespace: Option<Text>,
     /// Name.
     pub name: Text,
@@ -280,7 +288,7 @@ pub struct BackendTarget {
 }
 
 fn service_kind() -> Text {
-    "Service".into()
+    shared("Service")
 }
 
 /// `backendRefs[]`.
@@ -311,7 +319,7 @@ pub(super) struct Wire<M> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", bound = "M: Deserialize<'de>")]
 struct WireSpec<M> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     parent_refs: Vec<ParentRef>,
     #[serde(default, deserialize_with = "hostnames")]
     hostnames: Vec<Hostname>,
@@ -330,9 +338,9 @@ struct WireRule<M> {
     name: Option<Text>,
     #[serde(default = "Vec::new")]
     matches: Vec<M>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     filters: Vec<Filter>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     backend_refs: Vec<BackendRef>,
     timeouts: Option<serde::de::IgnoredAny>,
     retry: Option<serde::de::IgnoredAny>,
@@ -350,7 +358,7 @@ pub(super) trait WireMatch: for<'de> Deserialize<'de> {
 #[derive(Deserialize)]
 pub(super) struct GrpcWire {
     method: Option<MethodMatch>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     headers: Vec<NamedMatch>,
 }
 
@@ -369,9 +377,9 @@ impl WireMatch for GrpcWire {
 pub(super) struct HttpWire {
     path: Option<PathMatch>,
     method: Option<Text>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     headers: Vec<NamedMatch>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tight")]
     query_params: Vec<NamedMatch>,
 }
 
@@ -407,7 +415,7 @@ impl<M: WireMatch> Wire<M> {
             metadata: self.metadata,
             parents: self.spec.parent_refs,
             hostnames: self.spec.hostnames,
-            rules: self.spec.rules.into_iter().map(WireRule::into_rule).collect(),
+            rules: shrunk(self.spec.rules.into_iter().map(WireRule::into_rule).collect()),
         }
     }
 }
@@ -418,6 +426,7 @@ impl<M: WireMatch> WireRule<M> {
         if matches.is_empty() {
             matches.push(M::everything());
         }
+        let matches = shrunk(matches);
         let fields =
             [("timeouts", self.timeouts), ("retry", self.retry), ("sessionPersistence", self.session_persistence)];
         let unsupported =

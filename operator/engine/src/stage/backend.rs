@@ -1,6 +1,6 @@
 //! Leaves: clusters with their endpoints, certificates and authorities. Kept as long as something of a Gateway names them.
 
-use crate::{deps::Task, engine::Engine};
+use crate::{deps::Task, engine::Engine, few::Few};
 use chrono::{DateTime, Utc};
 use rustc_hash::FxHashMap;
 use sluice_core::{
@@ -22,7 +22,7 @@ struct Backend {
     cluster: ir::Cluster,
     assignment: Arc<Resource>,
     /// How many hosts of each Gateway name it; never 0.
-    uses: BTreeMap<NsName, usize>,
+    uses: Few<NsName, usize>,
 }
 
 /// What chains and clusters name by SDS.
@@ -66,15 +66,15 @@ impl Engine {
         let name = cluster.name();
         if !self.backends.0.contains_key(&name) {
             let assignment = self.assignment(cluster);
-            let backend = Backend { cluster: cluster.clone(), assignment, uses: BTreeMap::new() };
+            let backend = Backend { cluster: cluster.clone(), assignment, uses: Few::default() };
             self.backends.0.insert(name.clone(), backend);
         }
         let Some(backend) = self.backends.0.get_mut(&name) else { return };
-        let uses = backend.uses.entry(gateway.clone()).or_default();
-        *uses += 1;
-        if *uses > 1 {
+        if let Some(uses) = backend.uses.get_mut(gateway) {
+            *uses += 1;
             return;
         }
+        backend.uses.insert(gateway.clone(), 1);
         self.gateways.set(gateway, backend.assignment.clone());
         self.gateways.set(gateway, self.cluster_of(gateway, cluster));
         if let Some(trusted) = trusted(cluster) {
@@ -128,7 +128,7 @@ impl Engine {
 
     /// A Gateway shows another certificate to its backends. O(clusters), at an edit of `spec.tls.backend`.
     pub(crate) fn show_anew(&mut self, gateway: &NsName) {
-        let secure = self.backends.0.values().filter(|it| it.cluster.tls.is_some() && it.uses.contains_key(gateway));
+        let secure = self.backends.0.values().filter(|it| it.cluster.tls.is_some() && it.uses.contains(gateway));
         let clusters: Vec<_> = secure.map(|backend| self.cluster_of(gateway, &backend.cluster)).collect();
         for cluster in clusters {
             self.gateways.set(gateway, cluster);

@@ -6,8 +6,7 @@
 //! late, and sometimes an earlier one last. So an echo never moves a status.
 //! **Invariant:** what others say is always taken from the API server; a standby takes everything from there.
 
-use crate::{deps::Task, engine::Engine};
-use serde_json::Value;
+use crate::{deps::Task, effects::Status, engine::Engine};
 use sluice_core::{
     key::{Kind, Ref},
     world::{Change, observed::Observed},
@@ -32,11 +31,11 @@ impl Engine {
     }
 
     /// Takes what this process says of an object, without waiting for the API server to repeat it.
-    pub(crate) fn hear_ourselves(&mut self, object: &Ref, status: &Value) {
+    pub(crate) fn hear_ourselves(&mut self, object: &Ref, status: &Status) {
         if object.kind == Kind::GrpcService || !self.is_read(object) {
             return;
         }
-        if let Ok(said) = serde_json::from_value::<Observed>(status.clone()) {
+        if let Some(said) = status.read::<Observed>() {
             let heard = self.merged(object, said, self.known(object));
             self.change(Change::Observe(object.clone(), Some(heard)));
         }

@@ -1,9 +1,13 @@
 //! Statuses: what the core says of each object, emitted once.
 
-use crate::{deps::Task, effects::StatusUpdate, engine::Engine, hash::fingerprint};
+use crate::{
+    deps::Task,
+    effects::{Status, StatusUpdate},
+    engine::Engine,
+    hash::fingerprint_of,
+};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
-use serde_json::Value;
 use sluice_core::{
     author::{self, Progress},
     key::{Kind, NsName, Ref},
@@ -39,13 +43,12 @@ impl Statuses {
 /// A status with the generation that it is about.
 pub(crate) struct Said {
     pub(crate) generation: i64,
-    pub(crate) status: Value,
+    pub(crate) status: Status,
 }
 
 impl Said {
     fn new(generation: i64, status: &impl Serialize) -> Option<Self> {
-        // A status is plain data with string keys, which always serialises.
-        serde_json::to_value(status).ok().map(|status| Self { generation, status })
+        Status::of(status).map(|status| Self { generation, status })
     }
 }
 
@@ -69,7 +72,7 @@ impl Engine {
     }
 
     fn emit(&mut self, object: &Ref, said: Said) {
-        let print = fingerprint(&said.status);
+        let print = fingerprint_of(&said.status);
         if !self.state.leads || self.statuses.emitted.insert(object.clone(), print) == Some(print) {
             return;
         }

@@ -161,9 +161,10 @@ impl Cluster {
             self.apply(Kind::Secret, &secret);
         }
         for update in &effects.statuses {
-            self.echoes.push((update.target.clone(), update.status.clone()));
+            let status = update.status.value();
+            self.echoes.push((update.target.clone(), status.clone()));
             self.edit(&update.target, |value| {
-                let after = joined(&value["status"], &update.status, CONTROLLER_NAME);
+                let after = joined(&value["status"], &status, CONTROLLER_NAME);
                 // Whoever writes says nothing where nothing was said and nothing is to be said.
                 if value.get("status").is_some() || !is_bare(&after) {
                     value["status"] = after;

@@ -134,8 +134,9 @@ impl Server {
             self.statuses.remove(apply.reference());
         }
         for update in &effects.statuses {
-            let before = self.statuses.insert(update.target.clone(), update.status.clone());
-            assert_ne!(before.as_ref(), Some(&update.status), "{} said twice", update.target);
+            let status = update.status.value();
+            let before = self.statuses.insert(update.target.clone(), status.clone());
+            assert_ne!(before, Some(status), "{} said twice", update.target);
         }
         for apply in &effects.applies {
             match apply {

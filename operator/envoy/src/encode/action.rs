@@ -101,7 +101,7 @@ fn destination(route: &ir::Route, forward: &ir::Forward) -> ClusterSpecifier {
 }
 
 fn is_plain(share: &ir::Share) -> bool {
-    let none = ir::HeaderEdits::default();
+    let none = ir::Edits::default();
     share.request_headers == none && share.response_headers == none
 }
 
@@ -109,8 +109,8 @@ fn weighted(route: &ir::Route, forward: &ir::Forward) -> WeightedCluster {
     let lost = (forward.unavailable > 0).then(|| ir::Share {
         cluster: UNAVAILABLE.into(),
         weight: forward.unavailable,
-        request_headers: ir::HeaderEdits::default(),
-        response_headers: ir::HeaderEdits::default(),
+        request_headers: ir::Edits::default(),
+        response_headers: ir::Edits::default(),
         mirrors: Vec::new(),
     });
     let shares = forward.shares.iter().chain(&lost);
@@ -124,8 +124,8 @@ fn weighted(route: &ir::Route, forward: &ir::Forward) -> WeightedCluster {
 
 fn with_edits_of(route: &ir::Route, share: &ir::Share) -> ir::Share {
     ir::Share {
-        request_headers: header::in_sequence(&route.request_headers, &share.request_headers),
-        response_headers: header::in_sequence(&route.response_headers, &share.response_headers),
+        request_headers: header::in_sequence(&route.request_headers, &share.request_headers).into(),
+        response_headers: header::in_sequence(&route.response_headers, &share.response_headers).into(),
         ..share.clone()
     }
 }

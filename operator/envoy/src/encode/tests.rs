@@ -23,8 +23,8 @@ fn share(weight: u32) -> ir::Share {
     ir::Share {
         cluster: greeter().name(),
         weight,
-        request_headers: ir::HeaderEdits::default(),
-        response_headers: ir::HeaderEdits::default(),
+        request_headers: ir::Edits::default(),
+        response_headers: ir::Edits::default(),
         mirrors: Vec::new(),
     }
 }
@@ -40,8 +40,8 @@ fn forward(shares: Vec<ir::Share>, unavailable: u32) -> ir::Route {
             query: Vec::new(),
         },
         action: ir::Action::Forward(ir::Forward { shares, unavailable, ..Default::default() }),
-        request_headers: ir::HeaderEdits { set: vec![("x-share".into(), "100%".into())], ..Default::default() },
-        response_headers: ir::HeaderEdits { remove: vec!["x-internal".into()], ..Default::default() },
+        request_headers: ir::HeaderEdits { set: vec![("x-share".into(), "100%".into())], ..Default::default() }.into(),
+        response_headers: ir::HeaderEdits { remove: vec!["x-internal".into()], ..Default::default() }.into(),
         timeouts: ir::Timeouts { request: Some(Duration::from_millis(1500)), ..Default::default() },
         retry: None,
     }
@@ -227,14 +227,19 @@ fn weights_that_nobody_serves_go_to_the_static_cluster_or_are_answered_at_once()
 fn the_edits_of_a_rule_go_with_its_shares_once_a_backend_has_edits_of_its_own() {
     let pair = |name: &str, value: &str| (name.into(), value.into());
     let mut own = share(1);
-    own.request_headers.set = vec![pair("x-both", "backend")];
-    own.request_headers.remove = vec!["x-dropped".into()];
+    let edits = ir::HeaderEdits {
+        set: vec![pair("x-both", "backend")],
+        remove: vec!["x-dropped".into()],
+        ..ir::HeaderEdits::default()
+    };
+    own.request_headers = edits.into();
     let mut route = forward(vec![own, share(2)], 1);
-    route.request_headers = ir::HeaderEdits {
+    let edits = ir::HeaderEdits {
         set: vec![pair("x-rule", "1")],
         add: vec![pair("x-both", "rule"), pair("x-dropped", "1")],
         remove: vec!["x-gone".into()],
     };
+    route.request_headers = edits.into();
     let resource = virtual_host(&host(vec![route]));
     let names = |path: &str| {
         let added = at(&resource, &format!("{path}/request_headers_to_add"));

@@ -15,6 +15,7 @@ use crate::{
     translate::{Attachment, Binding, ListenerId, Offer, Surface, attach, grant},
     world::{
         Parent, Reader,
+        meta::shrunk,
         route::{ParentRef, Route},
     },
 };
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 /// One for each parentRef that leads to a Gateway of ours, in order of `parentRefs`.
 pub(super) fn attach(reference: &Ref, route: &Route, read: &Reader<'_>) -> Vec<Attachment> {
     let candidate = Candidate { reference, route, read };
-    route.parents.iter().filter_map(|parent_ref| candidate.attach(parent_ref)).collect()
+    shrunk(route.parents.iter().filter_map(|parent_ref| candidate.attach(parent_ref)).collect())
 }
 
 struct Candidate<'a> {
@@ -54,7 +55,7 @@ impl Candidate<'_> {
         }
         let bindings: Vec<Binding> =
             open.iter().flat_map(|offer| self.hostnames(offer, &listener(surface, parent, offer))).collect();
-        if bindings.is_empty() { Err(self.no_common_hostname(&open)) } else { Ok(bindings) }
+        if bindings.is_empty() { Err(self.no_common_hostname(&open)) } else { Ok(shrunk(bindings)) }
     }
 
     fn admit(&self, offer: &Offer, parent: &Parent, surface: &Surface) -> Result<(), Problem> {

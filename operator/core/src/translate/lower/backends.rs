@@ -87,8 +87,8 @@ impl Drafting<'_> {
         let new = Share {
             cluster: cluster.name(),
             weight,
-            request_headers: own.request.unwrap_or_default(),
-            response_headers: own.response.unwrap_or_default(),
+            request_headers: own.request.unwrap_or_default().into(),
+            response_headers: own.response.unwrap_or_default().into(),
             mirrors,
         };
         self.clusters.push(cluster);

@@ -58,8 +58,8 @@ impl Lowering<'_> {
             origin: self.origin(index, rule.name.clone()),
             matcher: everything(),
             action,
-            request_headers: filters.request.unwrap_or_default(),
-            response_headers: filters.response.unwrap_or_default(),
+            request_headers: filters.request.unwrap_or_default().into(),
+            response_headers: filters.response.unwrap_or_default().into(),
             timeouts: traffic.timeouts,
             retry: traffic.retry.clone(),
         };

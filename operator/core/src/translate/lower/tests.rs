@@ -453,6 +453,9 @@ fn a_kind_that_is_not_implemented_says_so() {
 fn a_parent_that_is_not_ours_gets_no_entry() {
     let foreign = json!({"parentRefs": [{"name": "foreign"}, {"group": "", "kind": "Service", "name": "echo"}]});
     assert_eq!(Fixture::new().lower(Kind::GrpcRoute, foreign).attachments, []);
+    let rules = json!([{"backendRefs": [{"name": "echo", "port": 9000}, {"name": "absent", "port": 9000}]}]);
+    let foreign = json!({"parentRefs": [{"name": "foreign"}], "rules": rules});
+    assert_eq!(Fixture::new().lower(Kind::GrpcRoute, foreign), super::nothing(), "nobody here serves its rules");
 }
 
 #[test]
