@@ -4,13 +4,15 @@
 //!
 //! **Invariant:** after a list, the engine knows exactly what the list held, whatever was missed before: one difference, at once.
 //! **Invariant:** an object that does not decode keeps its last good form, and no other object notices.
-//! **Invariant:** what has the version that is known is not decoded again.
+//! **Invariant:** what has the version that is known is not decoded again, and what says what was told is not told again: nobody is
+//! woken by statuses, annotations and managed fields that nobody reads.
 //!
 //! Must not know: how the JSON got here.
 
 use super::proxies::addresses;
 use serde::Deserialize;
 use serde_json::Value;
+use sluice_api::{MANAGED_BY, MANAGED_BY_LABEL};
 use sluice_core::{
     key::{Kind, NsName, Ref, Text},
     world::{Change, DecodeError, Object, observed::Observed},
@@ -30,17 +32,41 @@ pub(super) struct Known {
 /// The Gateways whose addresses a Service is, by the Service.
 type Fronts = BTreeMap<NsName, NsName>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Entry {
     /// Hash of the resource version, which is opaque.
     version: u64,
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum State {
-    Told,
+    /// The world has this very object, so that nothing is kept twice.
+    Told(Object),
     Undecodable,
+}
+
+impl Entry {
+    fn new(head: &Head, outcome: &Result<Vec<Change>, Undecodable>) -> Self {
+        let told = outcome.as_deref().ok().and_then(told);
+        Self { version: head.hash(), state: told.map_or(State::Undecodable, |object| State::Told(object.clone())) }
+    }
+
+    fn is_undecodable(&self) -> bool {
+        matches!(self.state, State::Undecodable)
+    }
+
+    /// Whether these changes say what was told already: an object, and nothing beside it.
+    fn is_told_by(&self, changes: &[Change]) -> bool {
+        let State::Told(object) = &self.state else { return false };
+        let beside = changes.iter().skip(1).all(|change| matches!(change, Change::Observe(_, None)));
+        beside && told(changes) == Some(object)
+    }
+}
+
+/// The object that was decoded.
+fn told(changes: &[Change]) -> Option<&Object> {
+    changes.iter().find_map(|change| if let Change::Upsert(object) = change { Some(object) } else { None })
 }
 
 /// A list that is still being read.
@@ -116,9 +142,13 @@ impl Known {
     /// # Errors
     /// When it does not decode.
     pub(super) fn upsert(&mut self, head: &Head, text: &str) -> Result<Vec<Change>, Undecodable> {
-        let (key, outcome) = (head.key(), self.decode(head, text));
-        self.enter(key.clone(), Entry { version: head.hash(), state: state(&outcome) });
+        let outcome = self.decode(head, text);
+        let key = key_of(&outcome, head);
+        let before = self.enter(key.clone(), Entry::new(head, &outcome));
         let mut changes = outcome?;
+        if before.is_some_and(|before| before.is_told_by(&changes)) {
+            return Ok(Vec::new());
+        }
         let now = front(&changes);
         let before = match now.clone() {
             Some(now) => self.fronts.insert(key, now),
@@ -132,7 +162,7 @@ impl Known {
     pub(super) fn remove(&mut self, head: &Head) -> Vec<Change> {
         let key = head.key();
         let before = self.entries.remove(&key);
-        self.undecodable -= usize::from(before.is_some_and(|entry| entry.state == State::Undecodable));
+        self.undecodable -= usize::from(before.is_some_and(|entry| entry.is_undecodable()));
         let front = self.fronts.remove(&key);
         front.map(unreached).into_iter().chain([Change::Delete(Ref::new(self.kind, key))]).collect()
     }
@@ -145,11 +175,12 @@ impl Known {
         let (key, version) = (head.key(), head.hash());
         if let Some(known) = self.entries.get(&key).filter(|known| known.version == version) {
             listing.fronts.extend(self.fronts.get(&key).map(|gateway| (key.clone(), gateway.clone())));
-            listing.entries.insert(key, *known);
+            listing.entries.insert(key, known.clone());
             return Ok(());
         }
         let outcome = self.decode(head, text);
-        listing.entries.insert(key.clone(), Entry { version, state: state(&outcome) });
+        let key = key_of(&outcome, head);
+        listing.entries.insert(key.clone(), Entry::new(head, &outcome));
         let changes = outcome?;
         listing.fronts.extend(front(&changes).map(|gateway| (key, gateway)));
         listing.changes.extend(changes);
@@ -159,7 +190,7 @@ impl Known {
     /// Swaps a complete list in: what it lacks is gone. Costs O(objects).
     pub(super) fn replace(&mut self, listing: Listing) -> Vec<Change> {
         let before = mem::replace(&mut self.entries, listing.entries);
-        self.undecodable = self.entries.values().filter(|entry| entry.state == State::Undecodable).count();
+        self.undecodable = self.entries.values().filter(|entry| entry.is_undecodable()).count();
         let fronts = mem::replace(&mut self.fronts, listing.fronts);
         let lost = fronts.into_iter().filter(|(key, gateway)| self.fronts.get(key) != Some(gateway));
         let lost = lost.map(|(_, gateway)| unreached(gateway));
@@ -168,10 +199,11 @@ impl Known {
         lost.chain(listing.changes).chain(gone).collect()
     }
 
-    fn enter(&mut self, key: NsName, entry: Entry) {
+    fn enter(&mut self, key: NsName, entry: Entry) -> Option<Entry> {
+        self.undecodable += usize::from(entry.is_undecodable());
         let before = self.entries.insert(key, entry);
-        self.undecodable -= usize::from(before.is_some_and(|entry| entry.state == State::Undecodable));
-        self.undecodable += usize::from(entry.state == State::Undecodable);
+        self.undecodable -= usize::from(before.as_ref().is_some_and(Entry::is_undecodable));
+        before
     }
 
     fn decode(&self, head: &Head, text: &str) -> Result<Vec<Change>, Undecodable> {
@@ -179,8 +211,9 @@ impl Known {
     }
 }
 
-fn state<T, E>(outcome: &Result<T, E>) -> State {
-    if outcome.is_ok() { State::Told } else { State::Undecodable }
+/// The key that the world keeps, or else a copy: there are as many as objects.
+fn key_of(outcome: &Result<Vec<Change>, Undecodable>, head: &Head) -> NsName {
+    outcome.as_deref().ok().and_then(told).map_or_else(|| head.key(), |object| object.key().clone())
 }
 
 /// The Gateway whose addresses were told.
@@ -198,7 +231,7 @@ fn unreached(gateway: NsName) -> Change {
 fn decode(kind: Kind, text: &str) -> Result<Vec<Change>, DecodeError> {
     let object = trimmed(Object::parse(kind, text)?);
     let also = match rolled_up(&object) {
-        _ if kind == Kind::Service => addresses(text).map_err(|source| DecodeError { kind, source })?,
+        _ if is_ours(&object) => addresses(text).map_err(|source| DecodeError { kind, source })?,
         Some(rolled_up) => {
             let status = if rolled_up == RolledUp::Now { observed(kind, text)? } else { None };
             Some(Change::Observe(object.reference(), status))
@@ -206,6 +239,12 @@ fn decode(kind: Kind, text: &str) -> Result<Vec<Change>, DecodeError> {
         None => None,
     };
     Ok([object.into()].into_iter().chain(also).collect())
+}
+
+/// Whether it is a Service that may stand for a Gateway. Of all others nothing more is read.
+fn is_ours(object: &Object) -> bool {
+    let Object::Service(service) = object else { return false };
+    service.metadata.labels.get(MANAGED_BY_LABEL).is_some_and(|owner| **owner == *MANAGED_BY)
 }
 
 fn addresses(service: &str) -> Result<Option<Change>, serde_json::Error> {

@@ -64,6 +64,32 @@ fn events_between_two_lists_count() {
 }
 
 #[test]
+fn what_says_what_was_told_is_not_told_again() {
+    let mut known = Known::new(Kind::GrpcRoute);
+    let route = |version: &str, annotation: &str, status: &str, owner: Option<&str>, host: &str| {
+        let owner = owner.map(|name| json!([{"kind": "GrpcService", "name": name, "uid": "u", "controller": true}]));
+        json!({
+            "metadata": {
+                "namespace": "a", "name": "x", "uid": "x", "resourceVersion": version,
+                "annotations": {"somebody": annotation}, "managedFields": [{"manager": annotation}], "ownerReferences": owner,
+            },
+            "spec": {"hostnames": [host]},
+            "status": {"parents": [], "conditions": [{"type": status}]},
+        })
+        .to_string()
+    };
+    assert_eq!(upsert(&mut known, &route("1", "a", "a", None, "one")), ["+x"]);
+    assert!(upsert(&mut known, &route("2", "b", "b", None, "one")).is_empty(), "nobody reads what differs");
+    assert_eq!(upsert(&mut known, &route("3", "b", "b", None, "two")), ["+x"]);
+    assert_eq!(upsert(&mut known, &route("4", "b", "b", None, "one")), ["+x"], "it is compared with the last");
+    let generated = |version: &str, status: &str| route(version, "b", status, Some("s"), "one");
+    assert_eq!(upsert(&mut known, &generated("5", "b")).len(), 2);
+    assert_eq!(upsert(&mut known, &generated("6", "c")).len(), 2, "somebody reads its status");
+    known.remove(&Head::of(&generated("7", "c")).unwrap());
+    assert_eq!(upsert(&mut known, &generated("8", "c")).len(), 2, "it was gone meanwhile");
+}
+
+#[test]
 fn what_does_not_decode_keeps_its_last_good_form_and_takes_nobody_with_it() {
     let mut known = Known::new(Kind::Service);
     assert_eq!(list(&mut known, &[broken("x", "1"), service("y", "2", 80)]), ["+y"]);
