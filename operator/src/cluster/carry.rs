@@ -25,7 +25,12 @@ use sluice_core::{
     world::secret::Secret,
 };
 use sluice_engine::{Effects, Engine, Event, Hold, Input, Memory, StatusUpdate};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// How long a status waits for what follows at once: steps are milliseconds.
+const SOON: Duration = Duration::from_millis(20);
+/// How long one waits that will say more once the proxies have answered. With ten thousand hosts Envoy takes a quarter of a second.
+const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// What waits to be written; clones are the same queues.
 #[derive(Clone, Default)]
@@ -81,7 +86,7 @@ impl Carry for Operator {
         }
         effects.applies.into_iter().for_each(|apply| self.queues.objects.put(apply.reference().clone(), apply.into()));
         let statuses = effects.statuses.into_iter().filter(|update| self.scope.reaches(update.target.kind));
-        statuses.for_each(|update| self.queues.statuses.put(update.target.clone(), update));
+        statuses.for_each(|update| self.say(update));
         effects.holds.into_iter().for_each(|(object, hold)| self.queues.holds.put(object, hold));
         effects.infrastructure.into_iter().for_each(|(gateway, it)| self.queues.infrastructure.put(gateway, it));
         Vec::new()
@@ -98,6 +103,12 @@ impl Operator {
             _ => {}
         }
         self.led = leads;
+    }
+
+    /// One edit is one write, as long as the proxies answer in time.
+    fn say(&self, update: StatusUpdate) {
+        let wait = if update.status.is_pending() { UNANSWERED } else { SOON };
+        self.queues.statuses.put_after(update.target.clone(), update, wait);
     }
 
     /// Costs O(refused rules) a step: none, as a rule.

@@ -5,6 +5,7 @@
 //! **Invariant:** it holds one value for each key at most, so the number of keys bounds it.
 //! **Invariant:** a key is with one worker at a time; what is put meanwhile is the next job of that key.
 //! **Invariant:** a job that has to be done again waits, longer each time, and holds up no other key.
+//! **Invariant:** what waits for what may follow it waits no longer than it was told, however much follows.
 //!
 //! Must not know: what a value is, and what is done with it.
 
@@ -24,6 +25,8 @@ use tokio::{
 pub(super) enum Next<V> {
     /// Nothing: it is done, or given up.
     Done,
+    /// It is done, and the next job of its key waits so long.
+    Rest(Duration),
     /// It is done again, unless something newer has been put.
     Again(V, Pace),
 }
@@ -70,8 +73,12 @@ struct Queue<K, V> {
 
 #[derive(Debug)]
 struct Place<V> {
-    /// What is to be done next; while the key is with a worker, what came meanwhile.
+    /// What is to be done next; while the key is with a worker, what came meanwhile. Nothing: the key rests.
     next: Option<V>,
+    /// When that is wanted.
+    due: Instant,
+    /// Not before.
+    rested: Instant,
     stage: Stage,
     /// How often in a row it had to be done again.
     attempts: u32,
@@ -100,7 +107,12 @@ impl<K, V> Default for Latest<K, V> {
 impl<K: Ord + Clone, V> Latest<K, V> {
     /// Puts a value in its key's place. A value that waits to be done again is forgotten, and this one is done at once.
     pub(super) fn put(&self, key: K, value: V) {
-        self.lock().put(key, value);
+        self.put_after(key, value, Duration::ZERO);
+    }
+
+    /// The same, and lets it wait for what may follow and say more.
+    pub(super) fn put_after(&self, key: K, value: V, wait: Duration) {
+        self.lock().put(key, value, Instant::now() + wait);
         self.shared.news.notify_one();
     }
 
@@ -120,7 +132,12 @@ impl<K: Ord + Clone, V> Latest<K, V> {
 
     /// A job is done.
     pub(super) fn done(&self, key: &K) {
-        self.lock().done(key);
+        self.rest(key, Duration::ZERO);
+    }
+
+    /// A job is done, and the next of its key waits.
+    fn rest(&self, key: &K, rest: Duration) {
+        self.lock().done(key, Instant::now() + rest);
         self.shared.news.notify_one();
     }
 
@@ -140,6 +157,7 @@ impl<K: Ord + Clone, V> Latest<K, V> {
                 let (key, value) = self.take().await;
                 match act(key.clone(), value).await {
                     Next::Done => self.done(&key),
+                    Next::Rest(rest) => self.rest(&key, rest),
                     Next::Again(value, pace) => self.retry(key, value, pace),
                 }
             }
@@ -152,9 +170,9 @@ impl<K: Ord + Clone, V> Latest<K, V> {
         self.lock().clear();
     }
 
-    /// How many keys have something to be done or being done.
+    /// How many keys have something to be done or being done. O(keys).
     pub(super) fn len(&self) -> usize {
-        self.lock().places.len()
+        self.lock().places.values().filter(|place| place.next.is_some() || matches!(place.stage, Stage::Busy)).count()
     }
 
     /// A job, or when the next one is due.
@@ -175,27 +193,43 @@ impl<K: Ord + Clone, V> Latest<K, V> {
 }
 
 impl<K: Ord + Clone, V> Queue<K, V> {
-    fn put(&mut self, key: K, value: V) {
+    fn put(&mut self, key: K, value: V, due: Instant) {
         let Some(place) = self.places.get_mut(&key) else {
-            self.places.insert(key.clone(), Place { next: Some(value), stage: Stage::Ready, attempts: 0 });
-            self.ready.push_back(key);
-            return;
+            let rested = Instant::now();
+            self.places.insert(key.clone(), Place { next: Some(value), due, rested, stage: Stage::Ready, attempts: 0 });
+            return self.schedule(key, due);
         };
-        place.next = Some(value);
-        if let Stage::Later(due) = place.stage {
-            place.stage = Stage::Ready;
-            self.later.remove(&(due, key.clone()));
-            self.ready.push_back(key);
+        let before = place.next.replace(value);
+        place.due = if before.is_some() { due.min(place.due) } else { due };
+        if let Stage::Later(at) = place.stage {
+            let due = place.due.max(place.rested);
+            self.later.remove(&(at, key.clone()));
+            self.schedule(key, due);
         }
     }
 
-    fn done(&mut self, key: &K) {
-        let Some(place) = self.places.get_mut(key) else { return };
-        if place.next.is_some() {
-            (place.stage, place.attempts) = (Stage::Ready, 0);
-            self.ready.push_back(key.clone());
+    /// Lets a key be taken at a time.
+    fn schedule(&mut self, key: K, at: Instant) {
+        let Some(place) = self.places.get_mut(&key) else { return };
+        if at <= Instant::now() {
+            place.stage = Stage::Ready;
+            self.ready.push_back(key);
         } else {
+            place.stage = Stage::Later(at);
+            self.later.insert((at, key));
+        }
+    }
+
+    fn done(&mut self, key: &K, rested: Instant) {
+        let Some(place) = self.places.get_mut(key) else { return };
+        (place.attempts, place.rested) = (0, rested);
+        if place.next.is_some() {
+            let due = place.due.max(rested);
+            self.schedule(key.clone(), due);
+        } else if rested <= Instant::now() {
             self.places.remove(key);
+        } else {
+            self.schedule(key.clone(), rested);
         }
     }
 
@@ -203,22 +237,20 @@ impl<K: Ord + Clone, V> Queue<K, V> {
         let Some(job) = self.places.get_mut(&key) else { return };
         let wait = pace.wait(job.attempts);
         job.attempts = job.attempts.saturating_add(1);
-        if job.next.is_some() {
-            job.stage = Stage::Ready;
-            self.ready.push_back(key);
-        } else {
-            let due = Instant::now() + wait;
-            (job.next, job.stage) = (Some(value), Stage::Later(due));
-            self.later.insert((due, key));
+        if job.next.is_none() {
+            (job.next, job.due) = (Some(value), Instant::now() + wait);
         }
+        let due = job.due.max(job.rested);
+        self.schedule(key, due);
     }
 
     fn promote(&mut self, now: Instant) {
         while self.later.first().is_some_and(|(due, _)| *due <= now) {
             let Some((_, key)) = self.later.pop_first() else { return };
-            if let Some(place) = self.places.get_mut(&key) {
-                place.stage = Stage::Ready;
-                self.ready.push_back(key);
+            if self.places.get(&key).is_some_and(|place| place.next.is_none()) {
+                self.places.remove(&key);
+            } else {
+                self.schedule(key, now);
             }
         }
     }
@@ -304,6 +336,35 @@ mod tests {
         queue.put(1, 3);
         queue.retry(1, 2, Pace::Slowly);
         assert_eq!(timeout(LONG, queue.take()).await.unwrap(), (1, 3));
+    }
+
+    #[tokio::test]
+    async fn what_may_be_followed_waits_for_it_once() {
+        let queue = Latest::default();
+        queue.put_after(1, 1, BRIEF * 3);
+        queue.put_after(1, 2, LONG);
+        assert!(is_idle(&queue).await);
+        assert_eq!(timeout(LONG, queue.take()).await.unwrap(), (1, 2), "what follows does not put it off");
+        queue.put_after(1, 3, LONG);
+        queue.put(1, 4);
+        queue.done(&1);
+        assert_eq!(timeout(LONG, queue.take()).await.unwrap(), (1, 4), "what says more is not put off");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_rests_is_not_taken_and_is_forgotten_afterwards() {
+        let queue = Latest::default();
+        queue.put(1, 1);
+        assert_eq!(queue.take().await, (1, 1));
+        queue.rest(&1, BRIEF * 3);
+        assert_eq!(queue.len(), 0);
+        queue.put(1, 2);
+        queue.put(1, 3);
+        assert!(is_idle(&queue).await);
+        assert_eq!(timeout(LONG, queue.take()).await.unwrap(), (1, 3));
+        queue.rest(&1, BRIEF);
+        assert!(timeout(BRIEF * 3, queue.take()).await.is_err());
+        assert!(queue.lock().places.is_empty());
     }
 
     #[tokio::test]

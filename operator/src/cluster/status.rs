@@ -25,6 +25,7 @@ use merge::{Word, difference, entries};
 use serde_json::{Value, json};
 use sluice_core::key::{Kind, Ref};
 use sluice_engine::StatusUpdate;
+use std::time::Duration;
 
 /// Writes that are under way at once.
 const WORKERS: usize = 8;
@@ -51,7 +52,7 @@ impl Scribe {
                 for note in notes {
                     self.events.note(note);
                 }
-                Next::Done
+                rest(object.kind)
             }
             // Gone, going or another's: nobody will ask for it again.
             Err(Fault::Standby | Fault::Absent(_) | Fault::Leaving) => Next::Done,
@@ -90,6 +91,11 @@ impl Scribe {
         let request = api.patch_status(&object.key.name, &params, &patch);
         self.writer.send(Verb::Status, object.kind.name(), request).await.map(drop)
     }
+}
+
+/// The statuses of Gateways count routes: while these come and go, one write a second is enough.
+fn rest(kind: Kind) -> Next<StatusUpdate> {
+    if matches!(kind, Kind::Gateway | Kind::ListenerSet) { Next::Rest(Duration::from_secs(1)) } else { Next::Done }
 }
 
 /// What people care about: services and Gateways that begin or cease to serve, and whatever else was well and is not, or the reverse.
