@@ -136,6 +136,16 @@ pub fn route(gateway: &Value, rules: Rules) -> Value {
     })
 }
 
+/// A route that leads to every real Service, so that none of them comes or goes with the routes that are edited.
+pub fn keeper(gateway: &Value) -> Value {
+    let mut keeper = route(gateway, Rules { index: 0, marker: "keeper", target: REAL[0] });
+    keeper["metadata"]["name"] = json!("keeper");
+    keeper["spec"]["hostnames"] = json!(["keeper.example.com"]);
+    let backends: Vec<Value> = REAL.iter().map(|name| json!({"name": name, "port": BACKEND_PORT})).collect();
+    keeper["spec"]["rules"] = json!([{"backendRefs": backends}]);
+    keeper
+}
+
 /// A route with its Service and endpoints.
 pub fn application(gateway: &Value, index: usize) -> [Value; 3] {
     let name = backend(index);

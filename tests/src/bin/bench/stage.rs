@@ -299,5 +299,6 @@ async fn lay_out(
         writer.create(&objects::real_slice(name, echo.address())).await?;
     }
     writer.create(&objects::secret(certificate)).await?;
-    writer.create(gateway).await.map(drop)
+    writer.create(gateway).await?;
+    writer.create(&objects::keeper(gateway)).await.map(drop)
 }

@@ -2,10 +2,13 @@
 //!
 //! The floor is a fresh Envoy that is sent the same configuration at once, and what the lists alone take.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
-use sluice_tests::bench::{figure::Figure, replay::Replay, sample::Samples, subject::until, tap::Side};
+use sluice_tests::bench::{audit::Writes, figure::Figure, replay::Replay, sample::Samples, subject::until, tap::Side};
 
 use crate::{
     propagation::count,
@@ -24,12 +27,13 @@ pub(crate) async fn measure(stage: &mut Stage) -> Result<()> {
     let n = stage.routes;
     let rounds = if n > 1_000 { stage.size.rounds.div_ceil(2) } else { stage.size.rounds };
     let (mut ready, mut fresh, mut floors, mut lists) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut sent, mut written) = (Vec::new(), Vec::new());
+    let (mut sent, mut written, mut words) = (Vec::new(), Vec::new(), BTreeSet::new());
     for _ in 0..rounds {
         let restart = restart(stage).await?;
         ready.push(restart.ready);
         sent.push(count(restart.sent));
-        written.push(count(restart.writes));
+        written.push(count(restart.writes.values().sum()));
+        words.extend(restart.writes.into_keys());
         floors.push(Replay::start(&stage.copy()).await?.1.as_secs_f64());
         lists.push(listed(stage).await?);
         fresh.push(cold(stage).await?);
@@ -45,14 +49,15 @@ pub(crate) async fn measure(stage: &mut Stage) -> Result<()> {
     stage.report.add(listed);
     stage.report.add(figure("restart until ready", "s", ready));
     stage.report.add(figure("restart: resources sent to the connected Envoy", "resources", sent).at(100).at_most(0.0));
-    stage.report.add(figure("restart: writes", "writes", written).at(100).at_most(0.0));
+    let name = format!("restart: writes {words:?}");
+    stage.report.add(figure(&name, "writes", written).at(100).at_most(0.0));
     Ok(())
 }
 
 struct Restart {
     ready: f64,
     sent: usize,
-    writes: usize,
+    writes: Writes,
 }
 
 async fn restart(stage: &mut Stage) -> Result<Restart> {
@@ -72,7 +77,7 @@ async fn restart(stage: &mut Stage) -> Result<Restart> {
     stage.settle().await?;
     let said = stage.edge.tap.since(mark);
     let sent = said.iter().filter(|said| said.by == Side::Plane).map(|said| said.resources.len() + said.removed.len());
-    Ok(Restart { ready, sent: sent.sum(), writes: stage.audit.writes(USER)?.values().sum() })
+    Ok(Restart { ready, sent: sent.sum(), writes: stage.audit.writes(USER)? })
 }
 
 async fn listed(stage: &Stage) -> Result<f64> {
