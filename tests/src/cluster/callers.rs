@@ -6,7 +6,7 @@
 
 use std::{
     net::{SocketAddr, TcpStream},
-    thread::sleep,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -74,7 +74,7 @@ fn reached(address: SocketAddr) -> Result<()> {
                     .with_context(|| format!("{address} takes no connection {PROPAGATION:?} after Ready"));
             }
             // house(sleep): the pace of a poll with a deadline.
-            Err(_) => sleep(Duration::from_millis(20)),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     }
 }
