@@ -29,7 +29,11 @@ impl Echo {
         Self::start_at(source, outside_address()?).await
     }
 
-    async fn start_at(source: &str, address: IpAddr) -> std::io::Result<Self> {
+    /// The same at an address of one's own.
+    ///
+    /// # Errors
+    /// When the machine does not have it.
+    pub async fn start_at(source: &str, address: IpAddr) -> std::io::Result<Self> {
         let listener = TcpListener::bind((address, 0)).await?;
         let address = listener.local_addr()?;
         let options = Options { source: source.to_owned(), listing: Listing::All };

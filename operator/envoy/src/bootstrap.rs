@@ -18,7 +18,7 @@ use crate::encode::UNAVAILABLE;
 use control_plane::CONTROL_PLANE;
 use serde_json::{Value, json};
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -112,16 +112,16 @@ fn admin(admin: &Admin) -> Value {
 }
 
 fn socket_address(address: SocketAddr) -> Value {
-    named_address(&address.ip().to_string(), address.port())
+    let mut value = named_address(&address.ip().to_string(), address.port());
+    if let Some(socket) = value.get_mut("socket_address").filter(|_| address.ip() == Ipv6Addr::UNSPECIFIED) {
+        // `::` is every address of both families.
+        socket["ipv4_compat"] = true.into();
+    }
+    value
 }
 
 fn named_address(host: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": host, "port_value": port } })
-}
-
-/// On every address of the pod.
-fn anywhere(port: u16) -> Value {
-    socket_address((IpAddr::from(Ipv4Addr::UNSPECIFIED), port).into())
 }
 
 /// A cluster's one endpoint.
@@ -148,6 +148,7 @@ fn overload(max_connections: u32) -> Value {
 #[cfg(test)]
 mod tests {
     use super::{Admin, Bootstrap, Mutual, Node, Probes, Source, render};
+    use std::net::Ipv4Addr;
 
     fn local() -> Bootstrap {
         Bootstrap {
@@ -169,7 +170,7 @@ mod tests {
             node: None,
             source: Source::Mutual(mutual),
             admin: Admin::Socket("/run/sluice/admin.sock".into()),
-            probes: Some(Probes { readiness: 19001, metrics: 19002 }),
+            probes: Some(Probes { everywhere: Ipv4Addr::UNSPECIFIED.into(), readiness: 19001, metrics: 19002 }),
             max_connections: 10_000,
         }
     }

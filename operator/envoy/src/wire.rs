@@ -11,7 +11,7 @@ use envoy_types::pb::{
     google::protobuf::{Any, BoolValue, Duration, UInt32Value},
 };
 use prost::{Message, Name};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 pub(crate) fn any<T: Message + Name>(message: &T) -> Any {
     Any { type_url: format!("type.googleapis.com/{}", T::full_name()), value: message.encode_to_vec() }
@@ -60,6 +60,8 @@ pub(crate) fn address(value: SocketAddr) -> envoy_types::pb::envoy::config::core
     let socket = SocketAddress {
         address: value.ip().to_string(),
         port_specifier: Some(socket_address::PortSpecifier::PortValue(value.port().into())),
+        // `::` is every address of both families.
+        ipv4_compat: value.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED),
         ..Default::default()
     };
     envoy_types::pb::envoy::config::core::v3::Address { address: Some(address::Address::SocketAddress(socket)) }

@@ -38,7 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Operate in a cluster: write Gateway API objects for GrpcServices, and run and configure the proxies of Gateways
-    Operator(operator::Args),
+    Operator(Box<operator::Args>),
     /// Serve manifests from disk through an Envoy on this machine, without a cluster
     Local(local::Args),
     /// Print what manifests become: Gateway API objects, the intermediate representation, or Envoy's configuration
@@ -63,7 +63,7 @@ enum Command {
 /// Runs the command of the process's arguments.
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Operator(args) => operator::run(args),
+        Command::Operator(args) => operator::run(*args),
         Command::Local(args) => local::run(args),
         Command::Translate(args) => translate::run(&args),
         Command::Import(args) => import::run(&args),

@@ -2,6 +2,7 @@
 
 use crate::{
     cluster::{
+        families::Families,
         identity::Lifetimes,
         lease::Terms,
         run::{self, Options},
@@ -19,6 +20,11 @@ use std::{
     time::Duration,
 };
 
+/// The port of the configuration.
+const XDS: u16 = 18000;
+/// The port of the admin interface.
+const ADMIN: u16 = 9900;
+
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "In a pod the chart sets what is needed. Elsewhere KUBECONFIG says which cluster, and proxies have to reach this machine:
@@ -34,6 +40,9 @@ pub(super) struct Args {
     /// Address at which proxies reach this replica [default: they are not told of it]
     #[arg(long, env = "POD_IP")]
     pod_ip: Option<IpAddr>,
+    /// All addresses of this replica: proxies listen in the families that these are of [default: IPv4]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', env = "POD_IPS")]
+    pod_ips: Vec<IpAddr>,
     /// Watch these namespaces alone; the class and its profile are then not read but given [default: the whole cluster]
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', env = "SLUICE_WATCH_NAMESPACES")]
     watch_namespaces: Vec<String>,
@@ -43,15 +52,15 @@ pub(super) struct Args {
     /// With --watch-namespaces: the spec of the class's GatewayProfile, a YAML file [default: an empty one]
     #[arg(long, value_name = "FILE", requires = "watch_namespaces", env = "SLUICE_PROFILE")]
     profile: Option<PathBuf>,
-    /// Where proxies get their configuration
-    #[arg(long, default_value = "0.0.0.0:18000", env = "SLUICE_XDS_ADDRESS")]
-    xds_address: SocketAddr,
+    /// Where proxies get their configuration [default: port 18000 of every address]
+    #[arg(long, env = "SLUICE_XDS_ADDRESS")]
+    xds_address: Option<SocketAddr>,
     /// Service without a selector that stands for the replica that leads
     #[arg(long, default_value = "sluice-xds", env = "SLUICE_XDS_SERVICE")]
     xds_service: String,
-    /// Address of the admin interface (/metrics, /readyz, /livez, /status)
-    #[arg(long, default_value = "0.0.0.0:9900", env = "SLUICE_ADMIN_ADDRESS")]
-    admin_address: SocketAddr,
+    /// Address of the admin interface (/metrics, /readyz, /livez, /status) [default: port 9900 of every address]
+    #[arg(long, env = "SLUICE_ADMIN_ADDRESS")]
+    admin_address: Option<SocketAddr>,
     /// Name of the Lease
     #[arg(long, default_value = "sluice", env = "SLUICE_LEASE")]
     lease: String,
@@ -87,15 +96,18 @@ pub(super) struct Args {
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     telemetry::start(&args.log, args.log_format, io::stderr)?;
     let scope = args.scope()?;
+    let families = Families::of(&args.pod_ips);
+    let everywhere = |port| SocketAddr::new(families.everywhere(), port);
     let options = Options {
         scope,
         class: args.class,
         namespace: args.namespace.into(),
         pod: args.pod_name.unwrap_or_else(|| format!("process-{}", std::process::id())).into(),
         ip: args.pod_ip,
-        xds: args.xds_address,
+        families,
+        xds: args.xds_address.unwrap_or_else(|| everywhere(XDS)),
         xds_service: args.xds_service.into(),
-        admin: args.admin_address,
+        admin: args.admin_address.unwrap_or_else(|| everywhere(ADMIN)),
         lease: args.lease.into(),
         terms: Terms { duration: args.lease_duration, deadline: args.lease_deadline, retry: args.lease_retry },
         lives: Lifetimes { authority: args.ca_lifetime, leaf: args.identity_lifetime },

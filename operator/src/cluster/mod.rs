@@ -17,6 +17,7 @@ pub(crate) mod crds;
 mod drift;
 mod events;
 mod fail;
+pub(crate) mod families;
 mod front;
 mod holds;
 pub(crate) mod identity;

@@ -11,6 +11,7 @@ use super::{
     carry::{Operator, Queues},
     class,
     fail::FailPoint,
+    families::Families,
     front::Front,
     identity::{self, Credentials, Guard, Lifetimes, listen},
     leadership::Leadership,
@@ -75,6 +76,8 @@ pub(crate) struct Options {
     pub(crate) pod: Text,
     /// Where proxies reach us; without it they are not told.
     pub(crate) ip: Option<IpAddr>,
+    /// The families of pods' addresses.
+    pub(crate) families: Families,
     /// Where proxies get their configuration.
     pub(crate) xds: SocketAddr,
     /// The Service that stands for that.
@@ -111,7 +114,11 @@ impl Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     options.terms.check()?;
     let given = options.scope.given(&options.class).context("--profile")?;
-    let world = world::Settings { scope: options.scope.seen(), ..world::Settings::default() };
+    let world = world::Settings {
+        scope: options.scope.seen(),
+        everywhere: options.families.everywhere(),
+        ..world::Settings::default()
+    };
     let client = connect().await?;
     let xds = bind(options.xds, "--xds-address").await?;
     let pages = bind(options.admin, "--admin-address").await?;
@@ -299,6 +306,7 @@ impl Plant {
             pull_policy: self.options.pull_policy.clone(),
             host: self.options.host(),
             port: self.options.xds.port(),
+            families: self.options.families,
         };
         let keeper = proxies::Keeper::new(office, settings, self.options.lives);
         let wishes = self.queues.infrastructure.clone();

@@ -16,6 +16,9 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Whoever asks the API server says what became of it; the client library would say it once more, without the question.
+const QUIET: &str = "kube_client=off";
+
 /// Starts logging. `filter` is in the form of `RUST_LOG`, such as `info,sluice=debug`.
 ///
 /// # Errors
@@ -24,7 +27,8 @@ pub(crate) fn start<W>(filter: &str, format: Format, writer: W) -> anyhow::Resul
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(filter).with_context(|| {
+    // What is written later holds: a filter may turn it on again.
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).with_context(|| {
         format!("--log {filter:?}: write a level, such as debug, or levels of parts: info,sluice=debug")
     })?;
     // Fails only when logging has started already, and then it is started.

@@ -9,6 +9,7 @@
     reason = "an integration test is all test, but clippy knows only the functions marked so"
 )]
 
+mod namespaced;
 mod rights;
 
 use std::{

@@ -1,6 +1,6 @@
 //! Every form that the encoder writes, as Envoy judges it.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use sluice_core::{
@@ -123,7 +123,7 @@ fn the_bootstrap_is_valid_in_all_its_forms() {
         fs::write(home.path().join(name), text.to_string()).unwrap();
     }
     let socket = Admin::Socket(home.path().join("admin.sock"));
-    let probes = Some(Probes { readiness: 19001, metrics: 19002 });
+    let probes = Some(Probes { everywhere: Ipv4Addr::UNSPECIFIED.into(), readiness: 19001, metrics: 19002 });
     for (source, admin, probes) in [
         (Source::Cleartext(([127, 0, 0, 1], 1).into()), Admin::Loopback(0), None),
         (Source::Mutual(mutual), socket, probes),

@@ -1,6 +1,6 @@
 //! Ports, certificates and reconnects.
 
-use sluice_core::ir::Fallback;
+use sluice_core::ir::{Fallback, Listener};
 use sluice_echo::proto::{EchoRequest, stream_client::StreamClient};
 use sluice_envoy::encode;
 use sluice_tests::{
@@ -8,12 +8,13 @@ use sluice_tests::{
     echoes::Echo,
     envoy::{
         News, Rig,
-        shapes::{backend, certificate, cluster, configuration, forward, host, https, port, saying},
+        shapes::{backend, certificate, cluster, configuration, forward, host, http, https, port, saying},
     },
     manifests::Certificate,
     wire::Connection,
 };
 use sluice_xds::ResourceType;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
@@ -125,4 +126,31 @@ async fn a_new_listener_cuts_no_stream_of_another() {
     rig.proxy.listener("http-81").await.unwrap();
     sender.send(EchoRequest { text: "after".into() }).await.unwrap();
     assert_eq!(answers.message().await.unwrap().unwrap().text, "after");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_on_every_address_takes_both_families_and_backends_may_be_of_either() {
+    let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    let echoes = [Echo::start_at("four", four).await.unwrap(), Echo::start_at("six", six).await.unwrap()];
+    let [to_four, to_six] = ["four", "six"].map(cluster);
+    let everywhere = Listener { bind: (Ipv6Addr::UNSPECIFIED, 0).into(), ..http(80) };
+    let [_, routes, any] = port(80);
+    let resources = [encode::listener(&everywhere), routes, any]
+        .into_iter()
+        .chain(backend(&to_four, &[echoes[0].address()]))
+        .chain(backend(&to_six, &[echoes[1].address()]))
+        .chain([&to_four, &to_six].map(|to| {
+            let domain = format!("{}.example.com", to.service.name);
+            encode::virtual_host(&host("http-80", &domain, [forward(&[(to, 1)])]))
+        }));
+    let rig = Rig::start(resources).await.unwrap();
+    let bound = rig.proxy.listener("http-80").await.unwrap();
+    for address in [four, six] {
+        for name in ["four", "six"] {
+            let connection =
+                Connection::open_clear((address, bound.port()).into(), &format!("{name}.example.com")).await.unwrap();
+            let outcome = call(&connection, Speech::Grpc, ECHO, &[]).await.unwrap();
+            assert_eq!(outcome, Outcome::Answered(name.to_owned()), "{name} by {address}");
+        }
+    }
 }

@@ -10,12 +10,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use rustc_hash::FxHashSet;
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 /// What the parents offer to routes: computed before routes are lowered, read like a table.
 pub type Surfaces = BTreeMap<Parent, Arc<Surface>>;
@@ -129,7 +124,7 @@ impl<'w> Reader<'w> {
     /// Where the proxies of a Gateway bind a listener's port.
     pub fn bind(&self, gateway: &NsName, port: u16) -> Option<SocketAddr> {
         match self.world.settings.exposure {
-            Exposure::Service => Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+            Exposure::Service => Some(SocketAddr::from((self.world.settings.everywhere, port))),
             Exposure::Host => {
                 self.note(Dep::Binding(gateway.clone()));
                 self.world.binds.get(&(gateway.clone(), port)).copied()

@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use sluice_api::{GatewayProfileSpec, GrpcPolicySpec, GrpcServiceSpec};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -40,6 +40,9 @@ pub struct Settings {
     pub controller: Text,
     /// How callers reach a listener.
     pub exposure: Exposure,
+    /// With [`Exposure::Service`]: every address of a proxy's pod, `0.0.0.0`, or `::` where pods have addresses of both families or of
+    /// the later one.
+    pub everywhere: IpAddr,
     /// What of the cluster is seen.
     pub scope: Scope,
 }
@@ -67,7 +70,12 @@ pub enum Exposure {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { controller: sluice_api::CONTROLLER_NAME.into(), exposure: Exposure::default(), scope: Scope::default() }
+        Self {
+            controller: sluice_api::CONTROLLER_NAME.into(),
+            exposure: Exposure::default(),
+            everywhere: Ipv4Addr::UNSPECIFIED.into(),
+            scope: Scope::default(),
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 //!
 //! **Invariant:** they answer even when the proxy takes no more connections: otherwise a busy proxy would be taken for a dead one.
 
-use super::{anywhere, assignment};
+use super::{assignment, socket_address};
 use serde_json::{Value, json};
+use std::net::{IpAddr, SocketAddr};
 
 /// The path of statistics, in the format of Prometheus.
 pub const STATISTICS: &str = "/stats/prometheus";
@@ -13,19 +14,22 @@ pub const STATISTICS: &str = "/stats/prometheus";
 /// The admin interface as a backend.
 const ADMIN: &str = "sluice-admin";
 
-/// Ports, on every address.
+/// Where they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probes {
+    /// Every address of the pod: `0.0.0.0`, or `::` for both families.
+    pub everywhere: IpAddr,
     /// `/ready`: 200 from the first whole configuration on, 503 once the proxy drains.
     pub readiness: u16,
     /// [`STATISTICS`].
     pub metrics: u16,
 }
 
-pub(super) fn listeners(ports: Probes) -> Value {
+pub(super) fn listeners(probes: Probes) -> Value {
+    let at = |port| SocketAddr::new(probes.everywhere, port);
     json!([
-        listener("sluice-readiness", ports.readiness, &json!([]), vec![readiness()]),
-        listener("sluice-metrics", ports.metrics, &json!([statistics()]), vec![]),
+        listener("sluice-readiness", at(probes.readiness), &json!([]), vec![readiness()]),
+        listener("sluice-metrics", at(probes.metrics), &json!([statistics()]), vec![]),
     ])
 }
 
@@ -33,7 +37,7 @@ pub(super) fn statistics_cluster(admin: &Value) -> Value {
     json!({ "name": ADMIN, "type": "STATIC", "load_assignment": assignment(ADMIN, admin) })
 }
 
-fn listener(name: &str, port: u16, routes: &Value, mut filters: Vec<Value>) -> Value {
+fn listener(name: &str, address: SocketAddr, routes: &Value, mut filters: Vec<Value>) -> Value {
     filters.push(extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router", json!({})));
     let host = json!({ "name": name, "domains": ["*"], "routes": routes });
     let connections = extension(
@@ -44,7 +48,7 @@ fn listener(name: &str, port: u16, routes: &Value, mut filters: Vec<Value>) -> V
     json!({
         "name": name,
         "stat_prefix": name,
-        "address": anywhere(port),
+        "address": socket_address(address),
         "ignore_global_conn_limit": true,
         "filter_chains": [{ "filters": [connections] }],
     })

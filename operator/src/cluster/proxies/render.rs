@@ -12,6 +12,7 @@
 mod workload;
 
 use super::{addresses, names};
+use crate::cluster::families::Families;
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment},
     autoscaling::v2::HorizontalPodAutoscaler,
@@ -84,6 +85,8 @@ pub(crate) struct Settings {
     pub(crate) host: String,
     /// Its port.
     pub(crate) port: u16,
+    /// The families of pods' addresses.
+    pub(crate) families: Families,
 }
 
 /// What is wanted of an object.
@@ -122,7 +125,7 @@ pub(super) fn render(of: &Infrastructure, settings: &Settings) -> Vec<(Piece, Wa
         (Piece::ServiceAccount, Want::Present(object(of, Piece::ServiceAccount, account()))),
         (Piece::ConfigMap, Want::Present(object(of, Piece::ConfigMap, json!({ "data": config })))),
         (Piece::Secret, Want::Identity),
-        (Piece::Service, service(of)),
+        (Piece::Service, service(of, settings.families)),
         (Piece::Deployment, only(!is_daemon, object(of, Piece::Deployment, json!({ "spec": pods.deployment() })))),
         (Piece::DaemonSet, only(is_daemon, object(of, Piece::DaemonSet, json!({ "spec": pods.daemon_set() })))),
         (
@@ -183,7 +186,7 @@ fn bootstrap(settings: &Settings) -> Value {
         node: None,
         source: Source::Mutual(mutual),
         admin: Admin::Socket(admin_socket().into()),
-        probes: Some(Probes { readiness: READINESS, metrics: METRICS }),
+        probes: Some(Probes { everywhere: settings.families.everywhere(), readiness: READINESS, metrics: METRICS }),
         max_connections: MAX_CONNECTIONS,
     });
     let files = secrets.into_iter().chain([("envoy.json".to_owned(), envoy)]);
@@ -195,7 +198,7 @@ fn admin_socket() -> String {
 }
 
 /// A Service without ports is refused, and one that goes loses its address: while every listener is being mended, it stays as it is.
-fn service(of: &Infrastructure) -> Want {
+fn service(of: &Infrastructure, families: Families) -> Want {
     if of.ports.is_empty() {
         return Want::AsIs;
     }
@@ -212,6 +215,8 @@ fn service(of: &Infrastructure) -> Want {
             fields.insert(field.to_owned(), value);
         }
     };
+    // What takes calls of both families is reached by both.
+    set("ipFamilyPolicy", (families == Families::Both).then(|| json!("PreferDualStack")));
     let requested = addresses::requested(of);
     match from.service_type() {
         ServiceType::LoadBalancer => set("loadBalancerIP", requested.first().map(|address| json!(address))),

@@ -11,6 +11,7 @@ fn settings() -> Settings {
         pull_policy: "IfNotPresent".to_owned(),
         host: "sluice-xds.sluice-system.svc".to_owned(),
         port: 18000,
+        families: Families::Four,
     }
 }
 
@@ -142,4 +143,23 @@ fn our_labels_are_never_overwritten_by_the_gateways() {
     of.labels.insert("app.kubernetes.io/component".into(), "mine".into());
     let labels = present(&of, Piece::Service)["metadata"]["labels"].clone();
     assert_eq!(labels["app.kubernetes.io/component"], "proxy");
+}
+
+#[test]
+fn where_pods_have_addresses_of_both_families_proxies_are_reached_by_both() {
+    let of = infrastructure(json!({}));
+    let both = Settings { families: Families::Both, ..settings() };
+    let found = |settings: &Settings, piece: Piece| match render(&of, settings)
+        .into_iter()
+        .find(|(found, _)| *found == piece)
+    {
+        Some((_, Want::Present(value))) => value,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(found(&both, Piece::Service)["spec"]["ipFamilyPolicy"], "PreferDualStack");
+    assert_eq!(found(&settings(), Piece::Service)["spec"].get("ipFamilyPolicy"), None);
+    let bootstrap = found(&both, Piece::ConfigMap)["data"]["envoy.json"].as_str().unwrap().to_owned();
+    let bootstrap: Value = serde_json::from_str(&bootstrap).unwrap();
+    let address = &bootstrap["static_resources"]["listeners"][0]["address"]["socket_address"];
+    assert_eq!(*address, json!({"address": "::", "port_value": READINESS, "ipv4_compat": true}));
 }
