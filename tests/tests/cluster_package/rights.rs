@@ -16,7 +16,6 @@ type Right = (String, String);
 const UNUSED: &[(&str, &str)] = &[
     ("certificates.cert-manager.io", "cert-manager is not in this cluster"),
     ("gatewayclasses.gateway.networking.k8s.io create", "the chart makes the class; without it the operator does"),
-    ("gatewayclasses.gateway.networking.k8s.io patch", "likewise"),
     ("secrets update", "the proxies' authority is renewed after months"),
     ("backendtlspolicies.gateway.networking.k8s.io", "the suite conformance has some"),
 ];
