@@ -8,6 +8,7 @@ with the shared libraries it needs (as ldd finds them) that no earlier layer has
 Invariant: equal files and arguments give an equal archive, so its digest names its content.
 
   archive.py --output envoy.tar --tag example/envoy:1 --user 65532 build/envoy=/usr/local/bin/envoy
+  archive.py --list build/envoy=/usr/local/bin/envoy      the files of this machine that such an image is made of
 """
 
 import argparse
@@ -105,6 +106,13 @@ def layers(options):
         yield layer.finish()
 
 
+def sources(options):
+    """What an image is made of, in the order of its layers."""
+    yield CERTIFICATES
+    for source, _ in options.files:
+        yield from [source, *libraries(source)]
+
+
 def configuration(options, diff_ids):
     return {
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
@@ -182,16 +190,24 @@ def pair(separator):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", required=True, metavar="ARCHIVE")
-    parser.add_argument("--tag", required=True, action="append", metavar="NAME:TAG")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--output", metavar="ARCHIVE")
+    action.add_argument("--list", action="store_true", help="write nothing, and name what would be packed")
+    parser.add_argument("--tag", action="append", metavar="NAME:TAG", help="at least one with --output")
     parser.add_argument("--user", default="", metavar="UID[:GID]", help="default: root")
     parser.add_argument("--label", type=pair("="), action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("files", nargs="+", type=pair("="), metavar="FILE=PATH", help="the first one is what the image runs")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.output and not options.tag:
+        parser.error("--output needs a --tag")
+    return options
 
 
 def main():
     options = arguments()
+    if options.list:
+        print("\n".join(sources(options)))
+        return
     layout = Layout()
     layout.write_archive(options.output, list(image(layout, options)))
 
