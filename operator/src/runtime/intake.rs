@@ -2,7 +2,9 @@
 //!
 //! [`Input`]s, the time and what steps took → batches
 //!
-//! **Invariant:** endpoints, acknowledgements and the clock never wait for anything.
+//! **Invariant:** endpoints, acknowledgements and the clock never wait for anything, and nothing waits longer because of them.
+//! **Invariant:** a change of the lead waits for nothing, and takes everything along that came before it: whoever leads, leads over
+//! the world that was told before.
 //! **Invariant:** what can wait is stepped a fifth of the time at most. It does not wait for a frequency: an edit costs what it
 //! touches, and somebody who edits often must not delay somebody who edits now and then.
 //! **Invariant:** an input waits 250 ms at most, and [`FULL`] of them do not wait at all: what waits is bounded by that and what
@@ -29,19 +31,22 @@ const FULL: usize = QUEUE;
 pub(super) struct Intake {
     urgent: Vec<Input>,
     waiting: Vec<Input>,
-    /// When what waits may be stepped again.
+    /// When what waits may be stepped again; after a batch that took it, nobody knows before that was stepped.
     free: Option<Instant>,
+    /// Whether the lead has changed.
+    is_pressing: bool,
 }
 
 impl Intake {
     /// Takes an input.
     pub(super) fn push(&mut self, input: Input) {
+        self.is_pressing |= matches!(input, Input::Leader(_));
         if is_urgent(&input) { &mut self.urgent } else { &mut self.waiting }.push(input);
     }
 
     /// When [`Intake::drain`] has something, possibly in the past.
     pub(super) fn due(&self) -> Option<Instant> {
-        if !self.urgent.is_empty() || self.is_full() {
+        if !self.urgent.is_empty() || self.waits_for_nothing() {
             return Some(Instant::now());
         }
         (!self.waiting.is_empty()).then(|| self.free.unwrap_or_else(Instant::now))
@@ -50,19 +55,21 @@ impl Intake {
     /// What is to be stepped now.
     pub(super) fn drain(&mut self, now: Instant) -> Vec<Input> {
         let mut batch = std::mem::take(&mut self.urgent);
-        if self.is_full() || self.free.is_none_or(|free| free <= now) {
+        let takes_all = self.waits_for_nothing() || self.free.is_none_or(|free| free <= now);
+        if takes_all && !self.waiting.is_empty() {
             batch.append(&mut self.waiting);
+            (self.free, self.is_pressing) = (None, false);
         }
         batch
     }
 
-    /// A step has ended at `now`.
+    /// The step of the latest batch has ended at `now`. It is rested from if it took what waited: the others would never end.
     pub(super) fn rest(&mut self, took: Duration, now: Instant) {
-        self.free = Some(now + (REST * took).min(LONGEST)).max(self.free);
+        self.free.get_or_insert(now + (REST * took).min(LONGEST));
     }
 
-    fn is_full(&self) -> bool {
-        self.waiting.len() >= FULL
+    fn waits_for_nothing(&self) -> bool {
+        self.is_pressing || self.waiting.len() >= FULL
     }
 }
 
@@ -70,7 +77,6 @@ fn is_urgent(input: &Input) -> bool {
     match input {
         Input::Change(Change::Upsert(object)) => object.kind() == Kind::EndpointSlice,
         Input::Change(Change::Delete(reference)) => reference.kind == Kind::EndpointSlice,
-        // Whoever leads, leads over the world that was told before.
         Input::Change(Change::Observe(..)) | Input::Leader(_) | Input::Remember(_) | Input::Expect { .. } => false,
         _ => true,
     }
@@ -109,13 +115,35 @@ mod tests {
     }
 
     #[test]
-    fn a_cheap_step_does_not_shorten_the_rest_after_a_dear_one() {
+    fn steps_of_what_does_not_wait_keep_nobody_waiting() {
+        let start = Instant::now();
+        let mut intake = Intake::default();
+        intake.push(edit());
+        intake.drain(start);
+        intake.rest(ms(50), start);
+        intake.push(edit());
+        for past in [1, 100, 199] {
+            intake.push(endpoints());
+            assert_eq!(intake.drain(start + ms(past)).len(), 1);
+            intake.rest(ms(100), start + ms(past));
+            assert_eq!(intake.due(), Some(start + ms(200)));
+        }
+        intake.push(endpoints());
+        assert_eq!(intake.drain(start + ms(200)).len(), 2);
+    }
+
+    #[test]
+    fn a_change_of_the_lead_waits_for_nothing_and_comes_after_the_world() {
         let start = Instant::now();
         let mut intake = Intake::default();
         intake.rest(ms(50), start);
-        intake.rest(ms(0), start + ms(1));
         intake.push(edit());
-        assert_eq!((intake.due(), intake.drain(start + ms(199)).len()), (Some(start + ms(200)), 0));
+        intake.push(Input::Leader(true));
+        assert!(intake.due().unwrap() < start + ms(200));
+        assert!(matches!(intake.drain(start).as_slice(), [Input::Change(_), Input::Leader(true)]));
+        intake.rest(ms(50), start);
+        intake.push(edit());
+        assert_eq!(intake.due(), Some(start + ms(200)), "the next one waits its turn");
     }
 
     #[test]
