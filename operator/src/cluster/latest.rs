@@ -89,6 +89,15 @@ enum Stage {
     Ready,
     Later(Instant),
     Busy,
+    /// As busy, with something that was forgotten meanwhile.
+    Obsolete,
+}
+
+impl<V> Place<V> {
+    /// Whether it is with a worker.
+    fn is_busy(&self) -> bool {
+        matches!(self.stage, Stage::Busy | Stage::Obsolete)
+    }
 }
 
 impl<K, V> Clone for Latest<K, V> {
@@ -165,14 +174,15 @@ impl<K: Ord + Clone, V> Latest<K, V> {
         join_all((0..workers).map(|_| worker())).await;
     }
 
-    /// Forgets everything that no worker has.
+    /// Forgets everything; what a worker has is not done again.
     pub(super) fn clear(&self) {
         self.lock().clear();
     }
 
     /// How many keys have something to be done or being done. O(keys).
     pub(super) fn len(&self) -> usize {
-        self.lock().places.values().filter(|place| place.next.is_some() || matches!(place.stage, Stage::Busy)).count()
+        let is_work = |place: &&Place<V>| place.next.is_some() || place.is_busy();
+        self.lock().places.values().filter(is_work).count()
     }
 
     /// A job, or when the next one is due.
@@ -235,6 +245,10 @@ impl<K: Ord + Clone, V> Queue<K, V> {
 
     fn retry(&mut self, key: K, value: V, pace: Pace) {
         let Some(job) = self.places.get_mut(&key) else { return };
+        if job.next.is_none() && matches!(job.stage, Stage::Obsolete) {
+            self.places.remove(&key);
+            return;
+        }
         let wait = pace.wait(job.attempts);
         job.attempts = job.attempts.saturating_add(1);
         if job.next.is_none() {
@@ -266,8 +280,9 @@ impl<K: Ord + Clone, V> Queue<K, V> {
         self.ready.clear();
         self.later.clear();
         self.places.retain(|_, place| {
-            place.next = None;
-            matches!(place.stage, Stage::Busy)
+            let is_busy = place.is_busy();
+            (place.next, place.stage) = (None, Stage::Obsolete);
+            is_busy
         });
     }
 }
@@ -379,6 +394,24 @@ mod tests {
         queue.done(&1);
         queue.put(1, 2);
         assert_eq!(queue.take().await, (1, 2));
+    }
+
+    #[tokio::test]
+    async fn what_was_being_done_when_all_was_cleared_is_not_done_again_and_what_came_since_is() {
+        let queue = Latest::default();
+        queue.put(1, 1);
+        assert_eq!(queue.take().await, (1, 1));
+        queue.clear();
+        queue.retry(1, 1, Pace::Soon);
+        assert_eq!(queue.len(), 0);
+        queue.put(1, 2);
+        assert_eq!(queue.take().await, (1, 2));
+        queue.clear();
+        queue.put(1, 3);
+        queue.retry(1, 2, Pace::Soon);
+        assert_eq!(queue.take().await, (1, 3));
+        queue.retry(1, 3, Pace::Soon);
+        assert_eq!(timeout(LONG, queue.take()).await.unwrap(), (1, 3), "as ever");
     }
 
     #[tokio::test]
