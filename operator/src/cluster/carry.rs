@@ -62,14 +62,14 @@ pub(super) struct Operator {
     scope: Scope,
     /// Whether the engine took itself for the leader after the step before.
     led: bool,
-    /// Rules that proxies refused, as they are kept.
-    refused: Vec<Memory>,
+    /// Rules that proxies refused, as they were queued to be kept since the lead changed last.
+    refused: Option<Vec<Memory>>,
 }
 
 impl Operator {
     /// Before the first step.
     pub(super) fn new(directory: Directory, leadership: Leadership, queues: Queues, scope: Scope) -> Self {
-        Self { directory, leadership, queues, scope, led: false, refused: Vec::new() }
+        Self { directory, leadership, queues, scope, led: false, refused: None }
     }
 }
 
@@ -97,12 +97,15 @@ impl Operator {
     /// The engine has heard of a change of the lead: from now on its effects are carried out, or no longer.
     fn follow(&mut self, engine: &Engine) {
         let leads = engine.state().leads();
-        match (self.led, leads) {
-            (false, true) => self.leadership.confirm(),
-            (true, false) => self.queues.clear(),
-            _ => {}
+        if leads == self.led {
+            return;
         }
-        self.led = leads;
+        if leads {
+            self.leadership.confirm();
+        } else {
+            self.queues.clear();
+        }
+        (self.led, self.refused) = (leads, None);
     }
 
     /// One edit is one write, as long as the proxies answer in time.
@@ -114,9 +117,9 @@ impl Operator {
     /// Costs O(refused rules) a step: none, as a rule.
     fn keep_refused(&mut self, engine: &Engine) {
         let refused = engine.state().quarantine.memory();
-        if refused != self.refused {
-            self.refused.clone_from(&refused);
-            self.queues.memory.put((), refused);
+        if self.refused.as_ref() != Some(&refused) {
+            self.queues.memory.put((), refused.clone());
+            self.refused = Some(refused);
         }
     }
 
@@ -150,5 +153,37 @@ fn note(event: Event) -> Option<Note> {
             tracing::error!("{object} was generated wrongly: {message}");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use sluice_engine::Settings;
+    use tokio::time::{Duration, timeout};
+
+    #[tokio::test]
+    async fn what_proxies_refused_is_kept_by_whoever_leads_again() {
+        let rule = Ref::new(Kind::GrpcRoute, NsName::new("a", "r"));
+        let memory = json!({"route": rule, "content": 1, "message": "no", "label": "rules[0]", "last_good": null});
+        let memory: Memory = serde_json::from_value(memory).unwrap();
+        let queues = Queues::default();
+        let mut operator = Operator::new(Directory::default(), Leadership::default(), queues.clone(), Scope::Cluster);
+        let mut engine = Engine::new(Settings::default());
+        let mut step = |inputs: Vec<Input>| {
+            let effects = engine.step(inputs);
+            operator.carry(effects, &engine);
+        };
+        step(vec![Input::Remember(memory.clone()), Input::Leader(true)]);
+        // Its write was lost with the lead.
+        for lead in [false, true] {
+            step(vec![Input::Leader(lead)]);
+        }
+        let ((), kept) = timeout(Duration::from_secs(10), queues.memory.take()).await.unwrap();
+        assert_eq!(kept, [memory]);
+        queues.memory.done(&());
+        step(Vec::new());
+        assert_eq!(queues.memory.len(), 0, "it is kept");
     }
 }
