@@ -24,9 +24,9 @@ use kube::{
 use sluice_api::FINALIZER;
 use sluice_core::key::{Kind, NsName, Ref};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
-/// So long nobody leads afterwards: long enough for the operator to be deleted.
+/// So long nobody else leads, from when the former leader has stopped: long enough for the operator to be deleted.
 const REIGN: Duration = Duration::from_mins(2);
 
 /// Requests that are under way at once.
@@ -60,9 +60,10 @@ pub(crate) async fn run(client: Client, options: &Options) -> anyhow::Result<usi
     let fail = FailPoint::from_environment()?.map(Arc::new);
     let writer = Writer { client, leadership, writes: Writes::default(), fail, limit: terms.limit() };
     let taken = usurp(&writer, &options.lease, IDENTITY, REIGN).await?;
-    // Until then its former holder may still write.
-    sleep_until(if taken { Instant::now() + terms.deadline } else { Instant::now() }).await;
-    writer.leadership.elect(Instant::now() + REIGN);
+    // Until then its former holder may still write, whatever the terms are that it was started with.
+    let begin = taken.at + taken.others;
+    sleep_until(begin).await;
+    writer.leadership.elect(begin + REIGN);
     writer.leadership.confirm();
     let mut held = Vec::new();
     for kind in [Kind::GrpcService, Kind::Gateway] {

@@ -56,6 +56,7 @@ impl Terms {
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let Self { duration, deadline, retry } = self;
         anyhow::ensure!(duration.as_millis() >= 1_000, "the lease's duration is {duration:?}: at least 1s is needed");
+        anyhow::ensure!(!retry.is_zero(), "the lease's retry is 0s: more is needed");
         anyhow::ensure!(
             duration > deadline,
             "the lease's duration {duration:?} shall be longer than its deadline {deadline:?}"
@@ -146,10 +147,8 @@ impl Candidate {
     /// Whether the Lease is ours, nobody's, or has not moved for as long as its holder promised to move it.
     fn may_take(&self, live: &Lease, since: Option<Instant>) -> bool {
         let spec = live.spec.clone().unwrap_or_default();
+        let is_stale = since.is_some_and(|since| since + promised(&spec, self.terms) <= Instant::now());
         let holder = spec.holder_identity.unwrap_or_default();
-        let promised = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        let promised = promised.map_or(self.terms.duration, Duration::from_secs);
-        let is_stale = since.is_some_and(|since| since + promised <= Instant::now());
         holder.is_empty() || holder == *self.identity || is_stale
     }
 
@@ -259,25 +258,70 @@ impl Candidate {
     }
 }
 
-/// Takes the Lease whoever holds it, for as long as `reign`; whether somebody may have held it. For those who come to end everything.
+/// A Lease that was taken from whoever held it.
+pub(super) struct Usurped {
+    /// When it was written: whoever held it has not renewed it since.
+    pub(super) at: Instant,
+    /// So long whoever held it may go on; nothing if nobody did.
+    pub(super) others: Duration,
+}
+
+/// Takes the Lease whoever holds it, for as long as that one may go on and `reign` after it. For those who come to end everything.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) async fn usurp(writer: &Writer, place: &NsName, identity: &str, reign: Duration) -> anyhow::Result<bool> {
+pub(super) async fn usurp(writer: &Writer, place: &NsName, identity: &str, reign: Duration) -> anyhow::Result<Usurped> {
     let api: Api<Lease> = Api::namespaced(writer.client.clone(), &place.namespace);
     loop {
-        let Some(mut live) = writer.ask(api.get_opt(&place.name)).await? else { return Ok(false) };
+        let live = writer.ask(api.get_opt(&place.name)).await?;
+        let at = Instant::now();
+        let Some(mut live) = live else { return Ok(Usurped { at, others: Duration::ZERO }) };
         let spec = live.spec.get_or_insert_default();
-        let was_held = spec.holder_identity.as_deref().is_some_and(|holder| !holder.is_empty());
+        let others = match spec.holder_identity.as_deref().unwrap_or_default() {
+            "" => Duration::ZERO,
+            // Another run of us: what it took, it took for so much longer.
+            holder if holder == identity => promised(spec, Terms::default()).saturating_sub(reign),
+            _ => promised(spec, Terms::default()),
+        };
         spec.holder_identity = Some(identity.to_owned());
-        spec.lease_duration_seconds = i32::try_from(reign.as_secs()).ok();
+        spec.lease_duration_seconds = i32::try_from((others + reign).as_secs()).ok();
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         let params = PostParams::default();
         match writer.send_unled(Verb::Update, "Lease", api.replace(&place.name, &params, &live)).await {
             // Its holder renewed it meanwhile: every two seconds, so that this ends.
             Err(Fault::Stale) => {}
             Err(fault) => return Err(fault.into()),
-            Ok(_) => return Ok(was_held),
+            Ok(_) => return Ok(Usurped { at, others }),
+        }
+    }
+}
+
+/// How long others have to wait after they saw the Lease change.
+fn promised(spec: &LeaseSpec, terms: Terms) -> Duration {
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    seconds.map_or(terms.duration, Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Terms;
+    use std::time::Duration;
+
+    #[test]
+    fn terms_that_nobody_can_keep_are_refused() {
+        let sane = Terms::default();
+        assert!(sane.check().is_ok());
+        for terms in [
+            Terms { retry: Duration::ZERO, ..sane },
+            Terms { retry: sane.deadline / 2, ..sane },
+            Terms { deadline: sane.duration, ..sane },
+            Terms {
+                duration: Duration::from_millis(999),
+                deadline: Duration::from_millis(900),
+                retry: Duration::from_millis(1),
+            },
+        ] {
+            assert!(terms.check().is_err(), "{terms:?}");
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Two replicas, of which one writes.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 use sluice_tests::operator::Operator;
+use tokio::task::spawn_blocking;
 
 use crate::room::{BRIEF, Room, is_judged, server, service};
 
@@ -56,6 +59,23 @@ async fn a_leader_that_ends_gives_the_lease_back() {
     assert_eq!(first.ended().await.unwrap(), 0);
     room.until("Lease", "sluice", is_held_by("two")).await;
     room.settle("after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cleanup_waits_for_whoever_led_and_leads_for_as_long_as_its_lease_says() {
+    let room = Room::new("cleaned").await;
+    let _operator = room.operator("one", &[]);
+    room.settle("before").await;
+    assert!(room.get("GrpcService", "before").await.unwrap()["metadata"]["finalizers"].is_array());
+    let mut cleanup = Command::new(std::env::var_os("SLUICE_BIN").unwrap());
+    cleanup.args(["cleanup", "--namespace", "cleaned", "--watch-namespaces", "cleaned"]);
+    cleanup.env("KUBECONFIG", server().kubeconfig("two").unwrap());
+    assert!(spawn_blocking(move || cleanup.status()).await.unwrap().unwrap().success());
+    assert!(room.get("GrpcService", "before").await.unwrap()["metadata"]["finalizers"].is_null());
+    let lease = room.get("Lease", "sluice").await.unwrap();
+    // The three seconds of the one before, and its own two minutes.
+    let spec = ["holderIdentity", "leaseDurationSeconds"].map(|field| lease["spec"][field].clone());
+    assert_eq!(spec, [json!("sluice-cleanup"), json!(123)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
