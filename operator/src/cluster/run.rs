@@ -2,7 +2,8 @@
 //!
 //! [`Options`] → a running control plane, until SIGTERM or Ctrl-C
 //!
-//! **Invariant:** what happens in the cluster never ends it; only what it cannot start with does.
+//! **Invariant:** what happens in the cluster never ends it; only what it cannot start with does, and the end of one of its own parts:
+//! a process that is whole takes its place.
 //! **Invariant:** it does not stand for election before it knows the world.
 //! **Invariant:** at the end the lease is given back first, so that another one leads before the proxies look for it.
 
@@ -110,7 +111,7 @@ impl Options {
 /// Runs until it is told to end.
 ///
 /// # Errors
-/// What it cannot start with: no cluster in the environment, a port that is in use, a profile that is none.
+/// What it cannot start with: no cluster in the environment, a port that is in use, a profile that is none. When a part of it ends.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     options.terms.check()?;
     let given = options.scope.given(&options.class).context("--profile")?;
@@ -127,14 +128,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let plant = Plant::new(options, client, inputs, &mut metrics)?;
     let metrics = Arc::new(metrics);
 
-    let (mut reading, mut serving, mut writing) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
-    let progress = plant.read(&mut reading, given.into_iter().map(Input::from).collect());
+    let mut parts = Parts::default();
     let (stop, resign, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let credentials = plant.identify(&mut reading);
-    plant.serve(&mut serving, listen(xds, credentials.clone()), &end);
-    plant.show(&mut reading, pages, metrics.clone(), progress.clone());
-    plant.write(&mut writing, credentials);
-    let election = tokio::spawn(stand(plant.candidate(), progress, resign.clone()));
+    let progress = plant.read(&mut parts.reading, given.into_iter().map(Input::from).collect());
+    let credentials = plant.identify(&mut parts.reading);
+    plant.serve(&mut parts, listen(xds, credentials.clone()), &end);
+    plant.show(&mut parts.reading, pages, metrics.clone(), progress.clone());
+    plant.write(&mut parts.writing, credentials);
+    parts.election.spawn(stand(plant.candidate(), progress, resign.clone()));
 
     tokio::spawn(ended_by_signal(stop.clone()));
     let operator = Operator::new(
@@ -143,18 +144,48 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         plant.queues.clone(),
         plant.options.scope.clone(),
     );
-    Runtime::new(Engine::new(Settings { world, ..Settings::default() }), operator, metrics).run(queue, stop).await;
+    let mut runtime = Runtime::new(Engine::new(Settings { world, ..Settings::default() }), operator, metrics);
+    let outcome = tokio::select! {
+        () = runtime.run(queue, stop) => Ok(()),
+        part = parts.ended() => Err(anyhow::anyhow!("{part} ended while it was needed")),
+    };
+    parts.end(&resign, &end).await;
+    outcome
+}
 
-    writing.shutdown().await;
-    resign.cancel();
-    if let Err(error) = election.await {
-        tracing::error!("the lease may not be given back: {error}");
+/// What goes on beside the engine, by when it ends.
+#[derive(Default)]
+struct Parts {
+    writing: JoinSet<()>,
+    election: JoinSet<()>,
+    serving: JoinSet<()>,
+    reading: JoinSet<()>,
+}
+
+impl Parts {
+    /// Waits until one of them ends by itself, or panics.
+    async fn ended(&mut self) -> &'static str {
+        tokio::select! {
+            Some(_) = self.writing.join_next() => "a part that writes",
+            Some(_) = self.election.join_next() => "the election",
+            Some(_) = self.serving.join_next() => "the server of configuration",
+            Some(_) = self.reading.join_next() => "a part that reads",
+            else => "everything",
+        }
     }
-    end.cancel();
-    // Streams that are not let go by now are cut: their proxies connect to whoever leads.
-    let _ = timeout(FAREWELL, serving.join_all()).await;
-    reading.shutdown().await;
-    Ok(())
+
+    /// Ends them all.
+    async fn end(mut self, resign: &CancellationToken, end: &CancellationToken) {
+        self.writing.shutdown().await;
+        resign.cancel();
+        while let Some(outcome) = self.election.join_next().await {
+            outcome.unwrap_or_else(|error| tracing::error!("the lease may not be given back: {error}"));
+        }
+        end.cancel();
+        // Streams that are not let go by now are cut: their proxies connect to whoever leads.
+        let _ = timeout(FAREWELL, async { while self.serving.join_next().await.is_some() {} }).await;
+        self.reading.shutdown().await;
+    }
 }
 
 /// A client without retries of its own: those would be sent long after they were asked for, by a process that may no longer lead.
@@ -255,15 +286,15 @@ impl Plant {
     }
 
     /// Serves proxies that prove who they are, until `end`.
-    fn serve(&self, tasks: &mut JoinSet<()>, connections: Connections, end: &CancellationToken) {
+    fn serve(&self, parts: &mut Parts, connections: Connections, end: &CancellationToken) {
         let (reports, heard) = mpsc::channel(QUEUE);
         let guard = Guard::new(self.leadership.clone());
         let ads = Ads::new(guard, self.directory.clone(), reports).lingering(LINGER).router();
         let ads = ads.serve_with_incoming_shutdown(connections, end.clone().cancelled_owned());
-        tasks.spawn(async move {
+        parts.serving.spawn(async move {
             ads.await.unwrap_or_else(|error| tracing::error!("configuration is no longer served: {error}"));
         });
-        tokio::spawn(hear(heard, self.inputs.clone()));
+        parts.reading.spawn(hear(heard, self.inputs.clone()));
     }
 
     /// Shows how it is doing.
@@ -337,4 +368,22 @@ async fn recall(store: Store, namespaces: Vec<Option<Text>>) -> anyhow::Result<V
     let mut inputs = proxies::recall(&store.writer, &namespaces).await?;
     inputs.extend(store.recall().await?.into_iter().map(Input::Remember));
     Ok(inputs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    #[tokio::test]
+    async fn a_part_that_ends_or_panics_is_noticed_while_the_others_go_on() {
+        let mut parts = Parts::default();
+        parts.reading.spawn(pending());
+        assert!(timeout(Duration::from_millis(10), parts.ended()).await.is_err());
+        parts.writing.spawn(async { panic!("a defect") });
+        assert_eq!(parts.ended().await, "a part that writes");
+        parts.election.spawn(async {});
+        assert_eq!(parts.ended().await, "the election");
+        parts.end(&CancellationToken::new(), &CancellationToken::new()).await;
+    }
 }
