@@ -9,10 +9,7 @@
 //!
 //! Must not know: how the JSON got here.
 
-use super::proxies::addresses;
 use serde::Deserialize;
-use serde_json::Value;
-use sluice_api::{MANAGED_BY, MANAGED_BY_LABEL};
 use sluice_core::{
     key::{Kind, NsName, Ref, Text},
     world::{Change, DecodeError, Object, observed::Observed},
@@ -25,12 +22,8 @@ use twox_hash::XxHash64;
 pub(super) struct Known {
     kind: Kind,
     entries: BTreeMap<NsName, Entry>,
-    fronts: Fronts,
     undecodable: usize,
 }
-
-/// The Gateways whose addresses a Service is, by the Service.
-type Fronts = BTreeMap<NsName, NsName>;
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -73,7 +66,6 @@ fn told(changes: &[Change]) -> Option<&Object> {
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     entries: BTreeMap<NsName, Entry>,
-    fronts: Fronts,
     changes: Vec<Change>,
 }
 
@@ -124,7 +116,7 @@ pub(super) struct Undecodable {
 impl Known {
     /// Nothing was told yet.
     pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, entries: BTreeMap::new(), fronts: Fronts::new(), undecodable: 0 }
+        Self { kind, entries: BTreeMap::new(), undecodable: 0 }
     }
 
     /// How many objects there are.
@@ -144,27 +136,17 @@ impl Known {
     pub(super) fn upsert(&mut self, head: &Head, text: &str) -> Result<Vec<Change>, Undecodable> {
         let outcome = self.decode(head, text);
         let key = key_of(&outcome, head);
-        let before = self.enter(key.clone(), Entry::new(head, &outcome));
-        let mut changes = outcome?;
-        if before.is_some_and(|before| before.is_told_by(&changes)) {
-            return Ok(Vec::new());
-        }
-        let now = front(&changes);
-        let before = match now.clone() {
-            Some(now) => self.fronts.insert(key, now),
-            None => self.fronts.remove(&key),
-        };
-        changes.extend(before.filter(|before| now.as_ref() != Some(before)).map(unreached));
-        Ok(changes)
+        let before = self.enter(key, Entry::new(head, &outcome));
+        let changes = outcome?;
+        Ok(if before.is_some_and(|before| before.is_told_by(&changes)) { Vec::new() } else { changes })
     }
 
     /// An object is gone.
-    pub(super) fn remove(&mut self, head: &Head) -> Vec<Change> {
+    pub(super) fn remove(&mut self, head: &Head) -> Change {
         let key = head.key();
         let before = self.entries.remove(&key);
         self.undecodable -= usize::from(before.is_some_and(|entry| entry.is_undecodable()));
-        let front = self.fronts.remove(&key);
-        front.map(unreached).into_iter().chain([Change::Delete(Ref::new(self.kind, key))]).collect()
+        Change::Delete(Ref::new(self.kind, key))
     }
 
     /// Takes an object into a list.
@@ -174,16 +156,13 @@ impl Known {
     pub(super) fn note(&self, listing: &mut Listing, head: &Head, text: &str) -> Result<(), Undecodable> {
         let (key, version) = (head.key(), head.hash());
         if let Some(known) = self.entries.get(&key).filter(|known| known.version == version) {
-            listing.fronts.extend(self.fronts.get(&key).map(|gateway| (key.clone(), gateway.clone())));
             listing.entries.insert(key, known.clone());
             return Ok(());
         }
         let outcome = self.decode(head, text);
         let key = key_of(&outcome, head);
-        listing.entries.insert(key.clone(), Entry::new(head, &outcome));
-        let changes = outcome?;
-        listing.fronts.extend(front(&changes).map(|gateway| (key, gateway)));
-        listing.changes.extend(changes);
+        listing.entries.insert(key, Entry::new(head, &outcome));
+        listing.changes.extend(outcome?);
         Ok(())
     }
 
@@ -191,12 +170,9 @@ impl Known {
     pub(super) fn replace(&mut self, listing: Listing) -> Vec<Change> {
         let before = mem::replace(&mut self.entries, listing.entries);
         self.undecodable = self.entries.values().filter(|entry| entry.is_undecodable()).count();
-        let fronts = mem::replace(&mut self.fronts, listing.fronts);
-        let lost = fronts.into_iter().filter(|(key, gateway)| self.fronts.get(key) != Some(gateway));
-        let lost = lost.map(|(_, gateway)| unreached(gateway));
         let gone = before.into_keys().filter(|key| !self.entries.contains_key(key));
         let gone = gone.map(|key| Change::Delete(Ref::new(self.kind, key)));
-        lost.chain(listing.changes).chain(gone).collect()
+        listing.changes.into_iter().chain(gone).collect()
     }
 
     fn enter(&mut self, key: NsName, entry: Entry) -> Option<Entry> {
@@ -216,22 +192,10 @@ fn key_of(outcome: &Result<Vec<Change>, Undecodable>, head: &Head) -> NsName {
     outcome.as_deref().ok().and_then(told).map_or_else(|| head.key(), |object| object.key().clone())
 }
 
-/// The Gateway whose addresses were told.
-fn front(changes: &[Change]) -> Option<NsName> {
-    changes
-        .iter()
-        .find_map(|change| if let Change::Addresses(gateway, _) = change { Some(gateway.clone()) } else { None })
-}
-
-fn unreached(gateway: NsName) -> Change {
-    Change::Addresses(gateway, Vec::new())
-}
-
-/// What an object's JSON says: the object, what its status says where somebody rolls it up, and the addresses that it stands for.
+/// What an object's JSON says: the object, and what its status says where somebody rolls it up.
 fn decode(kind: Kind, text: &str) -> Result<Vec<Change>, DecodeError> {
     let object = trimmed(Object::parse(kind, text)?);
     let also = match rolled_up(&object) {
-        _ if is_ours(&object) => addresses(text).map_err(|source| DecodeError { kind, source })?,
         Some(rolled_up) => {
             let status = if rolled_up == RolledUp::Now { observed(kind, text)? } else { None };
             Some(Change::Observe(object.reference(), status))
@@ -239,17 +203,6 @@ fn decode(kind: Kind, text: &str) -> Result<Vec<Change>, DecodeError> {
         None => None,
     };
     Ok([object.into()].into_iter().chain(also).collect())
-}
-
-/// Whether it is a Service that may stand for a Gateway. Of all others nothing more is read.
-fn is_ours(object: &Object) -> bool {
-    let Object::Service(service) = object else { return false };
-    service.metadata.labels.get(MANAGED_BY_LABEL).is_some_and(|owner| **owner == *MANAGED_BY)
-}
-
-fn addresses(service: &str) -> Result<Option<Change>, serde_json::Error> {
-    let service: Value = serde_json::from_str(service)?;
-    Ok(addresses::of(&service).map(|(gateway, addresses)| Change::Addresses(gateway, addresses)))
 }
 
 /// Of a ConfigMap only certificates matter.

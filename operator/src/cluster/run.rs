@@ -236,6 +236,8 @@ struct Plant {
     watches: Watches,
     waiting: Waiting,
     inputs: mpsc::Sender<Vec<Input>>,
+    /// In how many namespaces the engine does not yet know where Gateways are reached.
+    unread: watch::Sender<usize>,
 }
 
 impl Plant {
@@ -255,7 +257,8 @@ impl Plant {
         };
         let (watches, waiting) = (Watches::new(metrics.registry()), Waiting::new(metrics.registry()));
         let (directory, queues) = (Directory::default(), Queues::default());
-        Ok(Self { options, client, leadership, directory, queues, writer, watches, waiting, inputs })
+        let unread = watch::Sender::new(options.scope.namespaces().len());
+        Ok(Self { options, client, leadership, directory, queues, writer, watches, waiting, inputs, unread })
     }
 
     /// Follows everything that is to be known.
@@ -331,6 +334,7 @@ impl Plant {
             credentials,
             inputs: self.inputs.clone(),
             namespaces: self.options.scope.namespaces(),
+            unread: self.unread.clone(),
         };
         let settings = proxies::Settings {
             image: self.options.image.clone(),
@@ -345,7 +349,7 @@ impl Plant {
     }
 
     fn candidate(&self) -> Candidate {
-        let (store, namespaces) = (self.store(), self.options.scope.namespaces());
+        let (store, namespaces, unread) = (self.store(), self.options.scope.namespaces(), self.unread.clone());
         let address = self.options.ip.map(|ip| SocketAddr::new(ip, self.options.xds.port()));
         Candidate {
             writer: self.writer.clone(),
@@ -353,7 +357,7 @@ impl Plant {
             identity: self.options.pod.clone(),
             terms: self.options.terms,
             front: address.map(|address| Front { service: self.options.own(&self.options.xds_service), address }),
-            prelude: Box::new(move || recall(store.clone(), namespaces.clone()).boxed()),
+            prelude: Box::new(move || recall(store.clone(), namespaces.clone(), unread.subscribe()).boxed()),
             inputs: self.inputs.clone(),
         }
     }
@@ -363,13 +367,17 @@ impl Plant {
     }
 }
 
-/// What the last leader left, and the proxies that serve.
-async fn recall(store: Store, namespaces: Vec<Option<Text>>) -> anyhow::Result<Vec<Input>> {
+/// What the last leader left, and the proxies that serve. Where Gateways are reached, the engine has been told by then.
+async fn recall(
+    store: Store,
+    namespaces: Vec<Option<Text>>,
+    mut unread: watch::Receiver<usize>,
+) -> anyhow::Result<Vec<Input>> {
     let mut inputs = proxies::recall(&store.writer, &namespaces).await?;
     inputs.extend(store.recall().await?.into_iter().map(Input::Remember));
+    unread.wait_for(|unread| *unread == 0).await?;
     Ok(inputs)
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -240,7 +240,7 @@ impl Watch {
                 self.complain(&error);
                 Vec::new()
             }),
-            LineKind::Deleted => self.known.remove(&head),
+            LineKind::Deleted => vec![self.known.remove(&head)],
             LineKind::Bookmark | LineKind::Error => Vec::new(),
         };
         self.resume = Some(head.version().to_owned());

@@ -5,31 +5,34 @@
 //! Must not know: who listens.
 
 use super::names;
-use kube::core::ObjectMeta;
-use serde::Deserialize as _;
-use serde_json::Value;
-use sluice_api::{MANAGED_BY, MANAGED_BY_LABEL};
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service};
 use sluice_core::{
     key::{NsName, Text},
     translate::infrastructure::Infrastructure,
 };
 use std::net::IpAddr;
 
-/// The Gateway of a proxy Service, and the addresses that it has by now; `None` for any other Service.
-pub(crate) fn of(service: &Value) -> Option<(NsName, Vec<Text>)> {
-    let metadata = service.get("metadata")?;
-    // Of most Services this is all that is looked at.
-    metadata.get("labels")?.get(MANAGED_BY_LABEL).filter(|owner| *owner == MANAGED_BY)?;
-    let (gateway, _) = names::owner(&ObjectMeta::deserialize(metadata).ok()?)?;
-    let spec = service.get("spec").unwrap_or(&Value::Null);
-    let external = || texts(spec, "/externalIPs");
-    let addresses = match spec.get("type").and_then(Value::as_str) {
-        Some("LoadBalancer") => ingress(service),
-        _ if !external().is_empty() => external(),
-        Some("NodePort") => return None,
-        _ => texts(spec, "/clusterIPs").into_iter().filter(|address| &**address != "None").collect(),
+/// Where a Service is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// At these addresses, by now.
+    Addresses(Vec<Text>),
+    /// At ports of nodes.
+    Nodes,
+}
+
+/// Where a Service of proxies is reached, by its Gateway and its name; `None` for any other Service.
+pub(super) fn of(service: &Service) -> Option<((NsName, Text), At)> {
+    let (gateway, _) = names::owner(&service.metadata)?;
+    let spec = service.spec.clone().unwrap_or_default();
+    let external = spec.external_ips.unwrap_or_default();
+    let at = match spec.type_.as_deref() {
+        Some("LoadBalancer") => At::Addresses(ingress(service)),
+        _ if !external.is_empty() => At::Addresses(texts(&external)),
+        Some("NodePort") => At::Nodes,
+        _ => At::Addresses(texts(&spec.cluster_ips.unwrap_or_default())),
     };
-    Some((gateway, addresses))
+    Some(((gateway, service.metadata.name.as_deref()?.into()), at))
 }
 
 /// What can be asked for: IP addresses. Anything else has no address, and its Gateway says so.
@@ -37,66 +40,68 @@ pub(super) fn requested(of: &Infrastructure) -> Vec<&str> {
     of.requested.iter().map(|text| &**text).filter(|text| text.parse::<IpAddr>().is_ok()).collect()
 }
 
-fn ingress(service: &Value) -> Vec<Text> {
-    let points = service.pointer("/status/loadBalancer/ingress").and_then(Value::as_array);
-    let address = |point: &Value| -> Option<Text> {
-        let field = |name: &str| point.get(name)?.as_str().filter(|text| !text.is_empty());
-        Some(field("ip").or_else(|| field("hostname"))?.into())
+fn ingress(service: &Service) -> Vec<Text> {
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let points = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
+    let address = |point: &LoadBalancerIngress| -> Option<Text> {
+        let names = [&point.ip, &point.hostname].into_iter().flatten();
+        names.map(String::as_str).find(|name| !name.is_empty()).map(Text::from)
     };
-    points.into_iter().flatten().filter_map(address).collect()
+    points.iter().filter_map(address).collect()
 }
 
-fn texts(value: &Value, pointer: &str) -> Vec<Text> {
-    let list = value.pointer(pointer).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(Text::from).collect()
+/// A Service without an address of its own says None.
+fn texts(list: &[String]) -> Vec<Text> {
+    list.iter().filter(|address| *address != "None").map(|address| address.as_str().into()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    fn service(spec: &Value, status: &Value) -> Value {
-        json!({
+    fn service(owner: &str, spec: &Value, status: &Value) -> Service {
+        let service = json!({
             "metadata": {
                 "namespace": "shop",
+                "name": "edge-sluice",
                 "labels": {
                     "app.kubernetes.io/component": "proxy",
-                    "app.kubernetes.io/managed-by": "sluice",
+                    "app.kubernetes.io/managed-by": owner,
                     "gateway.networking.k8s.io/gateway-class-name": "sluice",
                 },
                 "ownerReferences": [{"apiVersion": "v1", "kind": "Gateway", "name": "edge.one", "uid": "1"}],
             },
             "spec": spec,
             "status": status,
-        })
+        });
+        serde_json::from_value(service).unwrap()
     }
 
     #[test]
     fn each_type_of_service_has_its_own_addresses() {
-        let gateway = NsName::new("shop", "edge.one");
+        let key = (NsName::new("shop", "edge.one"), Text::from("edge-sluice"));
+        let at = |addresses: &[&str]| At::Addresses(addresses.iter().copied().map(Text::from).collect());
         let balanced = json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"hostname": "lb.example.com"}]}});
         let load_balancer = json!({"type": "LoadBalancer", "clusterIPs": ["10.96.0.1"]});
         for (spec, status, expected) in [
-            (load_balancer.clone(), balanced, Some(vec!["10.0.0.1", "lb.example.com"])),
-            (load_balancer, json!({"loadBalancer": {}}), Some(vec![])),
+            (load_balancer.clone(), balanced, at(&["10.0.0.1", "lb.example.com"])),
+            (load_balancer, json!({"loadBalancer": {}}), at(&[])),
             (
                 json!({"type": "ClusterIP", "clusterIPs": ["10.96.0.1", "fd00::1"]}),
                 json!({}),
-                Some(vec!["10.96.0.1", "fd00::1"]),
+                at(&["10.96.0.1", "fd00::1"]),
             ),
-            (json!({"type": "NodePort", "externalIPs": ["192.0.2.1"]}), json!({}), Some(vec!["192.0.2.1"])),
-            (json!({"type": "NodePort"}), json!({}), None),
+            (json!({"type": "ClusterIP", "clusterIPs": ["None"]}), json!({}), at(&[])),
+            (json!({"type": "NodePort", "externalIPs": ["192.0.2.1"]}), json!({}), at(&["192.0.2.1"])),
+            (json!({"type": "NodePort"}), json!({}), At::Nodes),
         ] {
-            let expected = expected.map(|list| (gateway.clone(), list.into_iter().map(Text::from).collect()));
-            assert_eq!(of(&service(&spec, &status)), expected, "{spec}");
+            assert_eq!(of(&service("sluice", &spec, &status)), Some((key.clone(), expected)), "{spec}");
         }
     }
 
     #[test]
     fn a_service_of_somebody_else_is_nobodys_address() {
-        let mut foreign = service(&json!({"type": "LoadBalancer"}), &json!({}));
-        foreign["metadata"]["labels"]["app.kubernetes.io/managed-by"] = json!("somebody");
-        assert_eq!(of(&foreign), None);
+        assert_eq!(of(&service("somebody", &json!({"type": "LoadBalancer"}), &json!({}))), None);
     }
 }

@@ -9,10 +9,10 @@
 //! Must not know: what the objects are for.
 
 use super::{
-    Settings, addresses,
+    Settings,
     identity::{self, Identity},
     inventory::{self, Inventory, Name},
-    names, pods,
+    names, reach,
     render::{Piece, Want, name, render},
     scale,
 };
@@ -28,7 +28,6 @@ use futures::{
     StreamExt as _,
     future::{join_all, ready},
 };
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
     core::{DynamicObject, PartialObjectMeta},
@@ -38,11 +37,10 @@ use kube::{
     },
 };
 use serde_json::Value;
-use sluice_api::profile::{ProxyKind, ServiceType};
+use sluice_api::profile::ProxyKind;
 use sluice_core::{
     key::{Kind, NsName, Ref, Text},
     translate::infrastructure::Infrastructure,
-    world::Change,
 };
 use sluice_engine::{Input, WriteOutcome};
 use std::{
@@ -59,9 +57,6 @@ use tokio::{
 /// Gateways that are worked on at once.
 const WORKERS: usize = 4;
 
-/// How often the nodes of proxies are looked up.
-const NODES: Duration = Duration::from_secs(15);
-
 /// What the engine says of Gateways; `None`: nothing is to run for it any more.
 pub(in crate::cluster) type Wishes = Latest<NsName, Option<Arc<Infrastructure>>>;
 
@@ -73,6 +68,8 @@ pub(in crate::cluster) struct Office {
     pub(in crate::cluster) inputs: mpsc::Sender<Vec<Input>>,
     /// Where Gateways are; one entry without a name is everywhere.
     pub(in crate::cluster) namespaces: Vec<Option<Text>>,
+    /// In how many of them the engine does not yet know where Gateways are reached.
+    pub(in crate::cluster) unread: watch::Sender<usize>,
 }
 
 /// Keeps the proxies.
@@ -93,14 +90,6 @@ struct Wanted {
     renewal: Option<DateTime<Utc>>,
 }
 
-impl Wanted {
-    fn is_on_nodes(&self) -> bool {
-        let service =
-            self.infrastructure.as_ref().map(|of| (of.proxies.service.clone().unwrap_or_default().service_type(), of));
-        service.is_some_and(|(kind, of)| kind == ServiceType::NodePort && addresses::requested(of).is_empty())
-    }
-}
-
 impl Keeper {
     /// A keeper that knows of nothing yet.
     pub(in crate::cluster) fn new(office: Office, settings: Settings, lives: Lifetimes) -> Self {
@@ -114,7 +103,7 @@ impl Keeper {
             .into_iter()
             .flat_map(|piece| self.office.namespaces.iter().map(move |namespace| (piece, namespace)));
         let watches = places.map(|(piece, namespace)| self.follow(piece, namespace.as_deref()));
-        let pods = self.office.namespaces.iter().map(|namespace| self.follow_pods(namespace.as_deref()));
+        let reach = self.office.namespaces.iter().map(|namespace| reach::follow(&self.office, namespace.as_deref()));
         let listen = wishes.work(1, |gateway, wish| {
             self.wish(gateway, wish);
             ready(Next::Done)
@@ -122,13 +111,12 @@ impl Keeper {
         let work = self.work.work(WORKERS, |gateway, ()| self.act(gateway));
         tokio::join!(
             join_all(watches),
-            join_all(pods),
+            join_all(reach),
             listen,
             work,
             self.follow_lead(),
             self.follow_credentials(),
-            self.renew(),
-            self.follow_nodes()
+            self.renew()
         );
     }
 
@@ -175,55 +163,6 @@ impl Keeper {
             let due: Vec<_> =
                 self.wanted().iter().filter(|(_, wanted)| is_due(wanted)).map(|(gateway, _)| gateway.clone()).collect();
             self.nudge(due);
-        }
-    }
-
-    /// Where Services on ports of nodes are reached: nothing tells when that moves. Costs a list of all proxies, and nothing while no
-    /// Gateway has such a Service.
-    async fn follow_nodes(&self) {
-        let mut said = BTreeMap::new();
-        let mut clock = interval(NODES);
-        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            clock.tick().await;
-            let gateways: Vec<_> = self
-                .wanted()
-                .iter()
-                .filter(|(_, wanted)| wanted.is_on_nodes())
-                .map(|(gateway, _)| gateway.clone())
-                .collect();
-            if gateways.is_empty() || !self.office.writer.leadership.leads() {
-                said.clear();
-                continue;
-            }
-            let Ok(ready) = pods::ready(&self.office.writer, &self.office.namespaces).await else { continue };
-            let now = pods::addresses(&ready, gateways);
-            let moved = now.iter().filter(|(gateway, addresses)| said.get(*gateway) != Some(*addresses));
-            let changes: Vec<Input> = moved
-                .map(|(gateway, addresses)| Change::Addresses(gateway.clone(), addresses.clone()).into())
-                .collect();
-            // Fails only when the engine has ended.
-            let _ = self.office.inputs.send(changes).await;
-            said = now;
-        }
-    }
-
-    /// Which proxies take new calls: the engine hears it whether this process leads or not, so that it knows when it begins to.
-    async fn follow_pods(&self, namespace: Option<&str>) {
-        let client = self.office.writer.client.clone();
-        let api: Api<Pod> =
-            namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
-        let mut changes = pin!(watcher(api, watcher::Config::default().labels(names::SELECTOR)).default_backoff());
-        let mut told = pods::Told::default();
-        while let Some(change) = changes.next().await {
-            match change {
-                Ok(event) => {
-                    let inputs: Vec<Input> = told.hear(event).into_iter().map(Input::from).collect();
-                    // Fails only when the engine has ended.
-                    let _ = if inputs.is_empty() { Ok(()) } else { self.office.inputs.send(inputs).await };
-                }
-                Err(error) => tracing::warn!("watching pods of proxies: {error}"),
-            }
         }
     }
 

@@ -7,13 +7,14 @@
 //!
 //! Must not know: what proxies serve.
 
-pub(crate) mod addresses;
+mod addresses;
 mod identity;
 mod inventory;
 mod keep;
 mod names;
 mod pods;
 mod quantity;
+mod reach;
 mod render;
 mod scale;
 
