@@ -15,6 +15,7 @@ pub mod hostname;
 pub mod ir;
 pub mod key;
 pub mod lint;
+mod network;
 pub mod status;
 pub mod translate;
 pub mod world;

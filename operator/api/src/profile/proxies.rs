@@ -138,12 +138,23 @@ pub struct ProxyService {
     /// Cluster spreads connections over all nodes; Local keeps the client's address. Default: Cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_traffic_policy: Option<ExternalTrafficPolicy>,
+    /// Networks as CIDRs: with type NodePort or ClusterIP, a Gateway may ask for addresses (spec.addresses) in one of these alone.
+    /// Every node takes what is sent to such an address from then on (spec.externalIPs of the Service), whoever had it before, so
+    /// that only addresses that are the Gateways' should be in them. Default: none.
+    #[schemars(schema_with = "standard::networks")]
+    #[serde(rename = "externalIPs", default, skip_serializing_if = "Option::is_none")]
+    pub external_ips: Option<Vec<String>>,
 }
 
 impl ProxyService {
     /// The type of the Service, with the default.
     pub fn service_type(&self) -> ServiceType {
         self.type_.unwrap_or_default()
+    }
+
+    /// The networks in which addresses may be asked for, with the default.
+    pub fn external_ips(&self) -> &[String] {
+        self.external_ips.as_deref().unwrap_or_default()
     }
 }
 

@@ -185,12 +185,7 @@ fn programmed(report: &GatewayReport, delivery: &Delivery, assigned: &[Text]) ->
     if report.refusal.is_some() {
         say(Programmed::Invalid, "Gateway is not served because it is not accepted; see Accepted".to_owned())
     } else if !unusable.is_empty() {
-        let message = format!(
-            "spec.addresses asks for {}, usable is {}: ask for one of these, or for none",
-            list(&unusable),
-            list(assigned)
-        );
-        say(Programmed::AddressNotUsable, message)
+        say(Programmed::AddressNotUsable, not_usable(report, &unusable, assigned))
     } else if all_listeners(report).all(|listener| is_dead(listener.standing)) {
         say(Programmed::Invalid, "No listener can be served; see the conditions of the listeners".to_owned())
     } else if assigned.is_empty() {
@@ -204,11 +199,27 @@ fn programmed(report: &GatewayReport, delivery: &Delivery, assigned: &[Text]) ->
     }
 }
 
+/// What the profile stands in the way of is told by the name of the setting.
+fn not_usable(report: &GatewayReport, unusable: &[Text], assigned: &[Text]) -> String {
+    match &report.reach {
+        Reach::Service { class, denied, .. } if unusable.iter().any(|address| denied.contains(address)) => format!(
+            "spec.addresses asks for {}, and proxies.service.externalIPs in the GatewayProfile of GatewayClass {class} has no \
+             network with it: ask for an address in one of its networks, or for none",
+            list(denied)
+        ),
+        _ => format!(
+            "spec.addresses asks for {}, usable is {}: ask for one of these, or for none",
+            list(unusable),
+            list(assigned)
+        ),
+    }
+}
+
 /// Nobody can tell a load balancer that is slow from one that does not exist, so both ways out are named.
 fn unassigned(report: &GatewayReport) -> String {
     match &report.reach {
         Reach::Host => "Waiting for an address".to_owned(),
-        Reach::Service { class, kind: ServiceType::LoadBalancer } => format!(
+        Reach::Service { class, kind: ServiceType::LoadBalancer, .. } => format!(
             "No load balancer has given an address to the Gateway's Service: {}; in a cluster without load balancers, set \
              proxies.service.type to NodePort or ClusterIP in the GatewayProfile of GatewayClass {class}",
             look("service", &report.gateway)

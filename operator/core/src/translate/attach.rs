@@ -267,11 +267,12 @@ impl<'w> Draft<'_, 'w> {
         match self.read.exposure() {
             Exposure::Host => Reach::Host,
             Exposure::Service => {
-                let profile = profile::spec(self.class, self.read).ok().flatten();
-                let proxies = profile.and_then(|profile| profile.proxies.clone()).unwrap_or_default();
+                let proxies = infrastructure::proxies(self.class, self.read);
+                let asked = self.gateway.spec.addresses.iter().filter_map(|address| address.value.clone());
                 Reach::Service {
                     class: self.gateway.spec.gateway_class_name.clone(),
-                    kind: proxies.service.unwrap_or_default().service_type(),
+                    kind: proxies.service.clone().unwrap_or_default().service_type(),
+                    denied: asked.filter(|address| !infrastructure::may_have(&proxies, address)).collect(),
                 }
             }
         }

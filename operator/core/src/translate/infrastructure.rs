@@ -10,12 +10,13 @@
 use super::profile;
 use crate::{
     key::{NsName, Text},
+    network,
     world::{
         Reader,
         gateway::{Gateway, GatewayClass},
     },
 };
-use sluice_api::profile::Proxies;
+use sluice_api::profile::{Proxies, ServiceType};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The proxies of one Gateway, as they are wanted.
@@ -33,7 +34,7 @@ pub struct Infrastructure {
     pub labels: BTreeMap<Text, Text>,
     /// `spec.infrastructure.annotations`, for everything that is made.
     pub annotations: BTreeMap<Text, Text>,
-    /// `spec.addresses[].value`: what is asked for by value.
+    /// `spec.addresses[].value`: what is asked for by value, and may be.
     pub requested: Vec<Text>,
     /// The profile's `proxies`.
     pub proxies: Proxies,
@@ -42,7 +43,8 @@ pub struct Infrastructure {
 /// What has to run for a Gateway whose class has a policy.
 pub(super) fn wanted(gateway: &Gateway, class: &GatewayClass, ports: BTreeSet<u16>, read: &Reader) -> Infrastructure {
     let (metadata, spec) = (&gateway.metadata, &gateway.spec);
-    let profile = profile::spec(class, read).ok().flatten();
+    let proxies = proxies(class, read);
+    let asked = spec.addresses.iter().filter_map(|address| address.value.clone());
     Infrastructure {
         gateway: metadata.key.clone(),
         uid: metadata.uid.clone(),
@@ -50,9 +52,23 @@ pub(super) fn wanted(gateway: &Gateway, class: &GatewayClass, ports: BTreeSet<u1
         ports,
         labels: spec.infrastructure.labels.clone(),
         annotations: spec.infrastructure.annotations.clone(),
-        requested: spec.addresses.iter().filter_map(|address| address.value.clone()).collect(),
-        proxies: profile.and_then(|profile| profile.proxies.clone()).unwrap_or_default(),
+        requested: asked.filter(|address| may_have(&proxies, address)).collect(),
+        proxies,
     }
+}
+
+/// How the proxies of a class run.
+pub(super) fn proxies(class: &GatewayClass, read: &Reader) -> Proxies {
+    let profile = profile::spec(class, read).ok().flatten();
+    profile.and_then(|profile| profile.proxies.clone()).unwrap_or_default()
+}
+
+/// Whether a Gateway whose proxies run so may ask for an address. A load balancer decides itself what it gives; in front of any other
+/// Service nobody would, and whoever makes a Gateway could take calls that were meant for others (CVE-2020-8554).
+pub(super) fn may_have(proxies: &Proxies, address: &str) -> bool {
+    let service = proxies.service.clone().unwrap_or_default();
+    service.service_type() == ServiceType::LoadBalancer
+        || service.external_ips().iter().any(|network| network::holds(network, address))
 }
 
 #[cfg(test)]
@@ -102,6 +118,21 @@ mod tests {
         assert_eq!(found.labels.get("team").map(|value| &**value), Some("x"));
         assert_eq!(found.annotations.get("example.com/lb").map(|value| &**value), Some("internal"));
         assert_eq!(found.requested, ["10.0.0.1".into()]);
+    }
+
+    #[test]
+    fn without_a_load_balancer_only_addresses_in_the_profiles_networks_are_asked_for() {
+        let mut gateway = spec(&json!([{"name": "one", "port": 80, "protocol": "HTTP"}]));
+        gateway["addresses"] = json!([{"value": "10.0.0.1"}, {"value": "192.0.2.1"}]);
+        for (service, expected) in [
+            (json!({}), vec!["10.0.0.1", "192.0.2.1"]),
+            (json!({"type": "NodePort"}), vec![]),
+            (json!({"type": "ClusterIP"}), vec![]),
+            (json!({"type": "NodePort", "externalIPs": ["192.0.2.0/24"]}), vec!["192.0.2.1"]),
+        ] {
+            let found = wanted(Some(json!({"proxies": {"service": service}})), &gateway).unwrap();
+            assert_eq!(found.requested.iter().map(|address| &**address).collect::<Vec<_>>(), expected, "{service}");
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub enum Reach {
         class: Text,
         /// Its type.
         kind: ServiceType,
+        /// Addresses that `spec.addresses` asks for and that the profile lets no Gateway have.
+        denied: Vec<Text>,
     },
 }
 

@@ -533,6 +533,24 @@ fn addresses_are_served_as_far_as_the_proxies_have_them() {
 }
 
 #[test]
+fn an_address_that_the_profile_lets_nobody_have_is_told_with_the_setting() {
+    let said = |service: Value| {
+        let mut world = with_profile(base(), &json!({"proxies": {"service": service}}));
+        world.settings.exposure = Exposure::Service;
+        let addresses = json!([{"value": "192.0.2.1"}]);
+        put(&mut world, Kind::Gateway, gateway(&json!({"addresses": addresses, "listeners": [http("web", "")]})));
+        let condition = status_of(&planned(&world)).conditions[1].clone();
+        (condition.reason.to_string(), condition.message.contains("proxies.service.externalIPs"))
+    };
+    assert_eq!(said(json!({"type": "LoadBalancer"})), ("AddressNotUsable".to_owned(), false));
+    assert_eq!(said(json!({"type": "NodePort"})), ("AddressNotUsable".to_owned(), true));
+    let other = json!({"type": "ClusterIP", "externalIPs": ["198.51.100.0/24"]});
+    assert_eq!(said(other), ("AddressNotUsable".to_owned(), true));
+    let this = json!({"type": "NodePort", "externalIPs": ["192.0.2.0/24"]});
+    assert_eq!(said(this), ("AddressNotUsable".to_owned(), false), "it has yet to be taken up");
+}
+
+#[test]
 fn programmed_says_what_the_proxies_said() {
     let plan = plan_of(&json!([http("web", "")]));
     let rejected = Delivery::Rejected { message: "bad listener".into(), rule: None, last_good: true };
