@@ -203,7 +203,7 @@ impl Keeper {
         let wanted = self.wanted().get(&gateway).cloned();
         let outcome = match wanted.map(|wanted| wanted.infrastructure) {
             Some(Some(infrastructure)) => Ok(self.settle(&infrastructure).await),
-            Some(None) => self.clear(&gateway, |_| true).await.map(|()| None),
+            Some(None) => self.clear(&gateway, |_| true).await.map(|()| self.forget(&gateway)),
             None => self.sweep(&gateway).await.map(|()| None),
         };
         match outcome.unwrap_or_else(|fault| pace(&gateway, &fault)) {
@@ -282,6 +282,16 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// Once nothing is left of what was made for a Gateway, nothing need be known of it either.
+    fn forget(&self, gateway: &NsName) -> Option<Pace> {
+        let mut wanted = self.wanted();
+        let is_over = wanted.get(gateway).is_some_and(|wanted| wanted.infrastructure.is_none());
+        if is_over && self.found.of(gateway).is_empty() {
+            wanted.remove(gateway);
+        }
+        None
     }
 
     /// What an earlier process left: it is removed if the Gateway has gone over to another class.
