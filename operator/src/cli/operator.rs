@@ -58,6 +58,9 @@ pub(super) struct Args {
     /// Service without a selector that stands for the replica that leads
     #[arg(long, default_value = "sluice-xds", env = "SLUICE_XDS_SERVICE")]
     xds_service: String,
+    /// Streams of each Gateway's proxies beyond two for each of its pods; those of proxies that run elsewhere, for instance
+    #[arg(long, default_value_t = 16, env = "SLUICE_SPARE_STREAMS")]
+    spare_streams: usize,
     /// Address of the admin interface (/metrics, /readyz, /livez, /status) [default: port 9900 of every address]
     #[arg(long, env = "SLUICE_ADMIN_ADDRESS")]
     admin_address: Option<SocketAddr>,
@@ -110,6 +113,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         admin: args.admin_address.unwrap_or_else(|| everywhere(ADMIN)),
         lease: args.lease.into(),
         terms: Terms { duration: args.lease_duration, deadline: args.lease_deadline, retry: args.lease_retry },
+        spare_streams: args.spare_streams,
         lives: Lifetimes { authority: args.ca_lifetime, leaf: args.identity_lifetime },
         image: args.proxy_image,
         pull_policy: args.proxy_pull_policy,

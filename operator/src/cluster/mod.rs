@@ -31,6 +31,7 @@ mod metrics;
 mod proxies;
 pub(crate) mod run;
 pub(crate) mod scope;
+mod seats;
 mod source;
 mod status;
 mod sync;

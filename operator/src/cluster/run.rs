@@ -21,6 +21,7 @@ use super::{
     metrics::{Waiting, Watches},
     proxies::{self, Office},
     scope::Scope,
+    seats::Seats,
     sync::{Progress, Sync},
     watch::Watch,
     write,
@@ -89,6 +90,8 @@ pub(crate) struct Options {
     pub(crate) lease: Text,
     /// The terms of the Lease.
     pub(crate) terms: Terms,
+    /// Streams of each Gateway beyond those that its pods need.
+    pub(crate) spare_streams: usize,
     /// How long the certificates of the proxies' connections are valid.
     pub(crate) lives: Lifetimes,
     /// The image of the proxies.
@@ -236,6 +239,7 @@ struct Plant {
     watches: Watches,
     waiting: Waiting,
     inputs: mpsc::Sender<Vec<Input>>,
+    seats: Seats,
     /// In how many namespaces the engine does not yet know where Gateways are reached.
     unread: watch::Sender<usize>,
 }
@@ -258,7 +262,8 @@ impl Plant {
         let (watches, waiting) = (Watches::new(metrics.registry()), Waiting::new(metrics.registry()));
         let (directory, queues) = (Directory::default(), Queues::default());
         let unread = watch::Sender::new(options.scope.namespaces().len());
-        Ok(Self { options, client, leadership, directory, queues, writer, watches, waiting, inputs, unread })
+        let seats = Seats::new(options.spare_streams);
+        Ok(Self { options, client, leadership, directory, queues, writer, watches, waiting, inputs, seats, unread })
     }
 
     /// Follows everything that is to be known.
@@ -291,7 +296,7 @@ impl Plant {
     /// Serves proxies that prove who they are, until `end`.
     fn serve(&self, parts: &mut Parts, connections: Connections, end: &CancellationToken) {
         let (reports, heard) = mpsc::channel(QUEUE);
-        let guard = Guard::new(self.leadership.clone());
+        let guard = Guard::new(self.leadership.clone(), self.seats.clone());
         let ads = Ads::new(guard, self.directory.clone(), reports).lingering(LINGER).router();
         let ads = ads.serve_with_incoming_shutdown(connections, end.clone().cancelled_owned());
         parts.serving.spawn(async move {
@@ -333,6 +338,7 @@ impl Plant {
             events: self.queues.events.clone(),
             credentials,
             inputs: self.inputs.clone(),
+            seats: self.seats.clone(),
             namespaces: self.options.scope.namespaces(),
             unread: self.unread.clone(),
         };

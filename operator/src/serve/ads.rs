@@ -33,6 +33,8 @@ const OUTBOX: usize = 4;
 /// its moments, and certificates of proxies expire: neither is worth a change of every status that depends on the only proxy. The
 /// price is that the news of a dead one come late.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
+/// Streams of one connection: an Envoy has one, and opens the next when that has ended.
+const STREAMS: u32 = 2;
 /// Windows of the connection, in bytes: a first snapshot is megabytes, and loopback is fast.
 const WINDOW: u32 = 4 << 20;
 
@@ -90,6 +92,7 @@ impl Ads {
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
+            .max_concurrent_streams(STREAMS)
             .add_service(self)
     }
 }
@@ -149,23 +152,20 @@ impl Ads {
             }
         };
         let feed = self.directory.follow(&identity.gateway);
-        let mut stream = ServedStream {
-            identity: identity.clone(),
-            number: self.streams.fetch_add(1, Ordering::Relaxed) + 1,
-            session: Session::new(self.session),
-            started: Instant::now(),
-            reports: self.reports.clone(),
-            outbox,
-        };
-        stream.report(News::Connected).await;
+        let number = self.streams.fetch_add(1, Ordering::Relaxed) + 1;
+        let reporter = Reporter { identity, number, reports: self.reports.clone() };
+        let session = Session::new(self.session);
+        let mut stream = ServedStream { reporter, session, started: Instant::now(), outbox };
+        stream.reporter.report(News::Connected).await;
         // Also while a slow reader is waited for.
         let told = tokio::select! { () = stream.run(first, requests, feed) => None, told = pass.lapse => Some(told) };
         if let Some(told) = told {
             stream.end(told);
         }
-        self.directory.leave(&identity.gateway);
+        let reporter = stream.close();
+        self.directory.leave(&reporter.identity.gateway);
         sleep(self.linger).await;
-        stream.report(News::Disconnected).await;
+        reporter.report(News::Disconnected).await;
     }
 }
 
@@ -183,12 +183,25 @@ fn identify(first: &DeltaDiscoveryRequest, pass: &Pass) -> Result<Identity, Stat
     }
 }
 
-struct ServedStream {
+/// What tells of one stream.
+struct Reporter {
     identity: Identity,
     number: u64,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Reporter {
+    async fn report(&self, news: News) {
+        // The engine is gone only when the process ends.
+        let report = Report { identity: self.identity.clone(), stream: self.number, news };
+        let _ = self.reports.send(report).await;
+    }
+}
+
+struct ServedStream {
+    reporter: Reporter,
     session: Session,
     started: Instant,
-    reports: mpsc::Sender<Report>,
     outbox: Outbox,
 }
 
@@ -220,15 +233,21 @@ impl ServedStream {
         }
     }
 
+    /// Lets go of everything that the stream held, but for what tells of its end.
+    fn close(self) -> Reporter {
+        self.reporter
+    }
+
     /// Says why, without waiting for a slow reader: the end itself tells enough.
     fn end(&self, told: Status) -> Closed {
-        tracing::info!(gateway = %self.identity.gateway, proxy = %self.identity.proxy, "stream ended: {}", told.message());
+        let Identity { gateway, proxy } = &self.reporter.identity;
+        tracing::info!(%gateway, %proxy, "stream ended: {}", told.message());
         let _ = self.outbox.try_send(Err(told));
         Closed
     }
 
     async fn hear(&mut self, request: DeltaDiscoveryRequest) -> Result<(), Closed> {
-        if request.node.is_some() && Identity::of(&request).as_ref() != Some(&self.identity) {
+        if request.node.is_some() && Identity::of(&request).as_ref() != Some(&self.reporter.identity) {
             return Err(self.end(Status::invalid_argument("a stream belongs to one proxy: node must not change")));
         }
         match wire::request(request) {
@@ -251,24 +270,19 @@ impl ServedStream {
         for output in self.session.step(input, now) {
             match output {
                 Output::Send(response) => self.send(response).await?,
-                Output::Event(event) => self.report(News::Session(event)).await,
+                Output::Event(event) => self.reporter.report(News::Session(event)).await,
             }
         }
         Ok(())
     }
 
     async fn send(&self, response: Response) -> Result<(), Closed> {
+        let Identity { gateway, proxy } = &self.reporter.identity;
         tracing::debug!(
-            gateway = %self.identity.gateway, proxy = %self.identity.proxy, kind = ?response.kind, nonce = response.nonce,
+            %gateway, %proxy, kind = ?response.kind, nonce = response.nonce,
             resources = response.resources.len(), removed = response.removed.len(), "sent"
         );
         self.outbox.send(Ok(response)).await.map_err(|_| Closed)
-    }
-
-    async fn report(&self, news: News) {
-        // The engine is gone only when the process ends.
-        let report = Report { identity: self.identity.clone(), stream: self.number, news };
-        let _ = self.reports.send(report).await;
     }
 }
 

@@ -23,9 +23,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, body::Body};
 
-/// Envoy claims all that it has on the first request after a reconnect: at 100,000 names that is tens of megabytes, and gRPC's usual
-/// limit of 4 MiB leaves the proxy without updates for ever.
-const RECEIVE_LIMIT: usize = 128 << 20;
+/// The longest request, in bytes: gRPC's usual limit.
+const LONGEST: usize = 4 << 20;
+/// What longer ones of a stream may be together. Envoy claims all that it has on the first request of each type after a reconnect: at
+/// 100,000 names that is tens of megabytes, and without them it is left without updates for ever. Nothing that it says later is long.
+const CLAIMS: usize = 128 << 20;
 /// What is encoded ahead of the transport, in bytes; with the resource that crosses it, a little more.
 const PIECE: usize = 64 << 10;
 /// Before each message: whether it is compressed, and its length.
@@ -59,7 +61,7 @@ fn trailers(status: &Status) -> Frame<Bytes> {
 
 /// What a client says, until it says no more or nothing that is understood.
 pub(super) fn requests(body: Body) -> impl Stream<Item = Result<DeltaDiscoveryRequest, Status>> + Send + Unpin {
-    let incoming = Incoming { body, buffer: BytesMut::new() };
+    let incoming = Incoming { body, buffer: BytesMut::new(), claims: CLAIMS };
     let next = |mut incoming: Incoming| async move { Ok(incoming.next().await?.map(|request| (request, incoming))) };
     Box::pin(stream::try_unfold(incoming, next))
 }
@@ -67,6 +69,8 @@ pub(super) fn requests(body: Body) -> impl Stream<Item = Result<DeltaDiscoveryRe
 struct Incoming {
     body: Body,
     buffer: BytesMut,
+    /// What is left for long requests.
+    claims: usize,
 }
 
 impl Incoming {
@@ -89,12 +93,16 @@ impl Incoming {
             return Err(Status::unimplemented("compressed requests are not understood"));
         }
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-        if length > RECEIVE_LIMIT {
-            return Err(Status::resource_exhausted(format!("a request of {length} bytes: at most {RECEIVE_LIMIT}")));
+        let most = self.claims.max(LONGEST);
+        if length > most {
+            return Err(Status::resource_exhausted(format!("a request of {length} bytes: at most {most}")));
         }
         let Some(message) = rest.get(..length) else { return Ok(None) };
         let request = DeltaDiscoveryRequest::decode(message).map_err(|error| Status::internal(error.to_string()))?;
         self.buffer.advance(HEAD + length);
+        if length > LONGEST {
+            self.claims -= length;
+        }
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
         }
@@ -237,13 +245,30 @@ mod tests {
         for size in 1..=bytes.len() {
             let cut: Vec<_> = bytes.chunks(size).map(|cut| Ok::<_, Status>(Frame::data(cut.to_vec().into()))).collect();
             let body = Body::new(StreamBody::new(stream::iter(cut)));
-            let mut incoming = Incoming { body, buffer: BytesMut::new() };
+            let mut incoming = Incoming { body, buffer: BytesMut::new(), claims: 0 };
             for nonce in ["1", "2"] {
                 assert_eq!(incoming.next().await.unwrap(), Some(request(nonce)), "cut by {size}");
             }
             assert_eq!(incoming.next().await.unwrap(), None);
             assert_eq!(incoming.buffer.capacity(), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn long_requests_are_bounded_together_and_usual_ones_go_on() {
+        let of = |length: usize| DeltaDiscoveryRequest { type_url: "x".repeat(length), ..Default::default() };
+        let mut bytes = Vec::new();
+        for length in [LONGEST + 1, 1, LONGEST + 1] {
+            let message = of(length).encode_to_vec();
+            bytes.push(0);
+            bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+            bytes.extend(message);
+        }
+        let body = Body::new(StreamBody::new(stream::iter([Ok::<_, Status>(Frame::data(bytes.into()))])));
+        let mut incoming = Incoming { body, buffer: BytesMut::new(), claims: 2 * LONGEST };
+        assert_eq!(incoming.next().await.unwrap(), Some(of(LONGEST + 1)));
+        assert_eq!(incoming.next().await.unwrap(), Some(of(1)));
+        assert_eq!(incoming.next().await.unwrap_err().code(), tonic::Code::ResourceExhausted);
     }
 
     #[tokio::test]

@@ -98,7 +98,8 @@ impl Subject {
             "--log",
             "warn",
         ];
-        let environment: [(&str, &OsStr); 1] = [("KUBECONFIG", kubeconfig.as_os_str())];
+        // Its proxies have no pods.
+        let environment = [("KUBECONFIG", kubeconfig.as_os_str()), ("SLUICE_SPARE_STREAMS", OsStr::new("100000"))];
         *running = Some(Child::start(&tool("SLUICE_BIN")?, arguments, &environment)?);
         Ok(())
     }

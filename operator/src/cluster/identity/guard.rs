@@ -1,17 +1,18 @@
 //! Who is let in to the control plane, and until when.
 //!
-//! the certificate that a connection showed, and who leads → [`Pass`]
+//! the certificate that a connection showed, who leads, and who is in already → [`Pass`]
 //!
 //! Must not know: how the certificate was checked.
 
 use super::{Validity, leaf};
 use crate::{
-    cluster::leadership::Leadership,
+    cluster::{leadership::Leadership, seats::Seats},
     serve::{Gate, Pass},
 };
 use chrono::Utc;
 use futures::FutureExt;
 use http::Extensions;
+use sluice_core::key::NsName;
 use std::time::Duration;
 use tokio::time::sleep;
 use tonic::{
@@ -19,16 +20,18 @@ use tonic::{
     transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
 
-/// Lets in proxies that hold a certificate, for their own Gateway, as long as that is valid and this replica leads.
+/// Lets in proxies that hold a certificate, for their own Gateway, as long as that is valid and this replica leads; not more of them
+/// than there are seats.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     leadership: Leadership,
+    seats: Seats,
 }
 
 impl Guard {
     /// A guard of the replica that may or may not lead.
-    pub(crate) fn new(leadership: Leadership) -> Self {
-        Self { leadership }
+    pub(crate) fn new(leadership: Leadership, seats: Seats) -> Self {
+        Self { leadership, seats }
     }
 }
 
@@ -43,14 +46,21 @@ impl Gate for Guard {
         let certificate = certificate.ok_or_else(stranger)?;
         let gateway = leaf::gateway(certificate).ok_or_else(stranger)?;
         let left = leaf::validity(certificate).map(left).ok_or_else(stranger)?;
+        if left.is_zero() {
+            return Err(expired());
+        }
+        let seat = self.seats.take(&gateway).ok_or_else(|| crowded(&gateway))?;
         let leadership = self.leadership.clone();
         let lapse = async move {
-            tokio::select! {
+            let told = tokio::select! {
                 () = leadership.lost() => standby(),
                 () = sleep(left) => expired(),
-            }
+            };
+            // Taken for as long as somebody waits for this.
+            drop(seat);
+            told
         };
-        if left.is_zero() { Err(expired()) } else { Ok(Pass { gateway: Some(gateway), lapse: lapse.boxed() }) }
+        Ok(Pass { gateway: Some(gateway), lapse: lapse.boxed() })
     }
 }
 
@@ -60,6 +70,11 @@ fn left(validity: Validity) -> Duration {
 
 fn standby() -> Status {
     Status::unavailable("this replica does not lead: connect again to reach the one that does")
+}
+
+fn crowded(gateway: &NsName) -> Status {
+    tracing::warn!("Gateway {gateway} has more streams than its pods can need: one more was refused");
+    Status::resource_exhausted(format!("Gateway {gateway} has too many streams: end some before you connect again"))
 }
 
 fn expired() -> Status {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    cluster::leadership::Leadership,
+    cluster::{leadership::Leadership, seats::Seats},
     serve::{Ads, Directory, News, Report},
 };
 use bytes::Bytes;
@@ -36,6 +36,9 @@ const HOST: &str = "sluice-xds.sluice-system.svc";
 const LIVES: Lifetimes = Lifetimes { authority: Duration::from_hours(1200), leaf: Duration::from_hours(100) };
 
 type Client = AggregatedDiscoveryServiceClient<Channel>;
+
+/// Streams that each Gateway may have.
+const SEATS: usize = 8;
 
 /// A control plane that leads.
 struct Plane {
@@ -73,7 +76,7 @@ async fn plane() -> Plane {
     let (directory, leadership) = (Directory::default(), Leadership::default());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Ads::new(Guard::new(leadership.clone()), directory.clone(), sender).router();
+    let router = Ads::new(Guard::new(leadership.clone(), Seats::new(SEATS)), directory.clone(), sender).router();
     tokio::spawn(router.serve_with_incoming(listen(listener, current)));
     leadership.elect(Instant::now() + Duration::from_hours(1));
     leadership.confirm();
@@ -212,6 +215,27 @@ async fn a_replica_that_does_not_lead_serves_nobody_and_one_that_no_longer_does_
     assert_eq!(stream(&mut client, "shop/edge").await.err().map(|status| status.code()), Some(Code::Unavailable));
     let whole = client.stream_aggregated_resources(tokio_stream::once(DiscoveryRequest::default())).await;
     assert_eq!(whole.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn an_identity_has_a_number_of_streams_over_all_its_connections_and_takes_none_from_others() {
+    let mut plane = plane().await;
+    let leaf = plane.leaf();
+    let mut open = Vec::new();
+    for _ in 0..SEATS {
+        let mut proxy = plane.open(&leaf, "shop/edge").await.unwrap();
+        proxy.served().await;
+        open.push(proxy);
+    }
+    let refused = plane.open(&leaf, "shop/edge").await.err().map(|status| status.code());
+    assert_eq!(refused, Some(Code::ResourceExhausted));
+    let other = Subject::Gateway(NsName::new("shop", "other"));
+    let other = plane.authority().issue(&other, Utc::now(), LIVES).unwrap();
+    plane.open(&other, "shop/other").await.unwrap().served().await;
+    open.pop();
+    while !matches!(plane.heard().await, News::Disconnected) {}
+    while !matches!(plane.heard().await, News::Disconnected) {}
+    plane.open(&leaf, "shop/edge").await.unwrap().served().await;
 }
 
 #[tokio::test]

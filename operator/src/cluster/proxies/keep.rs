@@ -21,6 +21,7 @@ use crate::cluster::{
     events::{Events, Note},
     identity::{Credentials, Lifetimes},
     latest::{Latest, Next, Pace},
+    seats::Seats,
     writer::{Fault, Writer},
 };
 use chrono::{DateTime, Utc};
@@ -66,6 +67,8 @@ pub(in crate::cluster) struct Office {
     pub(in crate::cluster) events: Events,
     pub(in crate::cluster) credentials: watch::Receiver<Option<Arc<Credentials>>>,
     pub(in crate::cluster) inputs: mpsc::Sender<Vec<Input>>,
+    /// Learns how many pods a Gateway has.
+    pub(in crate::cluster) seats: Seats,
     /// Where Gateways are; one entry without a name is everywhere.
     pub(in crate::cluster) namespaces: Vec<Option<Text>>,
     /// In how many of them the engine does not yet know where Gateways are reached.

@@ -1,6 +1,6 @@
 //! Where each Gateway is reached, and by which proxies: told whether this process leads or not, so that it is known when it begins to.
 //!
-//! pods and Services of proxies as they change → what is new of them to the engine
+//! pods and Services of proxies as they change → what is new of them to the engine; how many pods a Gateway has
 //!
 //! **Invariant:** a Gateway has the addresses of all its Services, so that one that goes takes its own away and no others.
 //! **Invariant:** one task tells of the pods and of the Services of a Gateway: what is told last is what holds.
@@ -12,6 +12,7 @@ use super::{
     keep::Office,
     names, pods,
 };
+use crate::cluster::seats::Seats;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{
@@ -36,10 +37,12 @@ use std::{
 /// Follows the proxies of a namespace or of all, and tells the engine, for ever.
 pub(super) async fn follow(office: &Office, namespace: Option<&str>) {
     let config = watcher::Config::default().labels(names::SELECTOR);
-    let pods = watcher(api(office, namespace), config.clone()).default_backoff().map_ok(News::Pod);
-    let services = watcher(api(office, namespace), config).default_backoff().map_ok(News::Service);
+    let pods =
+        watcher(api(office, namespace), config.clone()).default_backoff().map_ok(|event| News::Pod(Box::new(event)));
+    let services =
+        watcher(api(office, namespace), config).default_backoff().map_ok(|event| News::Service(Box::new(event)));
     let mut changes = pin!(stream::select(pods, services));
-    let (mut reach, mut was_read) = (Reach::default(), false);
+    let (mut reach, mut was_read) = (Reach::new(office.seats.clone()), false);
     while let Some(change) = changes.next().await {
         match change {
             Ok(news) => {
@@ -68,19 +71,24 @@ where
 
 /// What a watch says.
 enum News {
-    Pod(Event<Pod>),
-    Service(Event<Service>),
+    Pod(Box<Event<Pod>>),
+    Service(Box<Event<Service>>),
 }
 
 /// What the engine was told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reach {
+    seats: Seats,
     pods: Watched<pods::Proxy>,
     services: Watched<At>,
     told: BTreeMap<NsName, Vec<Text>>,
 }
 
 impl Reach {
+    fn new(seats: Seats) -> Self {
+        Self { seats, pods: Watched::default(), services: Watched::default(), told: BTreeMap::new() }
+    }
+
     /// Whether everything that there was in the beginning has been told.
     fn is_read(&self) -> bool {
         self.pods.is_read && self.services.is_read
@@ -91,13 +99,16 @@ impl Reach {
         let (mut inputs, mut gateways) = (Vec::new(), BTreeSet::new());
         match news {
             News::Pod(event) => {
-                for (key, before) in self.pods.hear(event, pods::proxy) {
+                for (key, before) in self.pods.hear(*event, pods::proxy) {
                     inputs.extend(said(&key, before.as_ref(), self.pods.now.get(&key)).map(Input::from));
                     gateways.insert(key.0);
                 }
+                for gateway in &gateways {
+                    self.seats.provide(gateway, self.pods.of(gateway).count());
+                }
             }
             News::Service(event) => {
-                gateways.extend(self.services.hear(event, addresses::of).into_iter().map(|((gateway, _), _)| gateway));
+                gateways.extend(self.services.hear(*event, addresses::of).into_iter().map(|((gateway, _), _)| gateway));
             }
         }
         inputs.extend(gateways.into_iter().filter_map(|gateway| self.moved(gateway)).map(Input::from));
@@ -179,10 +190,10 @@ impl<V: PartialEq> Watched<V> {
                 self.is_read = true;
                 let listed = mem::take(&mut self.listed);
                 let lost: Vec<_> = self.now.keys().filter(|key| !listed.contains(key)).cloned().collect();
-                lost.into_iter().flat_map(|key| self.remove(key)).collect()
+                lost.into_iter().filter_map(|key| self.remove(key)).collect()
             }
             Event::Apply(object) => self.set(read(&object)),
-            Event::Delete(object) => read(&object).into_iter().flat_map(|(key, _)| self.remove(key)).collect(),
+            Event::Delete(object) => read(&object).into_iter().filter_map(|(key, _)| self.remove(key)).collect(),
         }
     }
 
@@ -246,12 +257,12 @@ mod tests {
 
     impl Reach {
         fn pod(&mut self, event: fn(Pod) -> Event<Pod>, pod: &Value) -> String {
-            let inputs = self.hear(News::Pod(event(decoded(pod))));
+            let inputs = self.hear(News::Pod(event(decoded(pod)).into()));
             words(inputs)
         }
 
         fn service(&mut self, event: fn(Service) -> Event<Service>, service: &Value) -> String {
-            let inputs = self.hear(News::Service(event(decoded(service))));
+            let inputs = self.hear(News::Service(event(decoded(service)).into()));
             words(inputs)
         }
     }
@@ -269,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_is_new_of_a_pod_is_told_once() {
-        let mut reach = Reach::default();
+        let mut reach = Reach::new(Seats::new(0));
         let (ready, unready) = (pod("a", "True", "10.0.0.1"), pod("a", "False", "10.0.0.1"));
         assert_eq!(reach.pod(Event::Apply, &unready), "a unready");
         assert_eq!(reach.pod(Event::Apply, &ready), "a ready");
@@ -278,17 +289,17 @@ mod tests {
         assert_eq!(reach.pod(Event::Delete, &leaving(ready.clone())), "a gone");
         assert_eq!(reach.pod(Event::Delete, &leaving(ready)), "");
         reach.pod(Event::Apply, &pod("b", "True", "10.0.0.1"));
-        reach.hear(News::Pod(Event::Init));
+        reach.hear(News::Pod(Event::Init.into()));
         assert_eq!(reach.pod(Event::InitApply, &pod("c", "True", "10.0.0.1")), "c ready");
         assert!(!reach.is_read());
-        assert_eq!(words(reach.hear(News::Pod(Event::InitDone))), "b gone", "what a list lacks");
-        reach.hear(News::Service(Event::InitDone));
+        assert_eq!(words(reach.hear(News::Pod(Event::InitDone.into()))), "b gone", "what a list lacks");
+        reach.hear(News::Service(Event::InitDone.into()));
         assert!(reach.is_read());
     }
 
     #[test]
     fn a_gateway_that_moves_to_another_class_keeps_the_address_of_the_service_that_stays() {
-        let mut reach = Reach::default();
+        let mut reach = Reach::new(Seats::new(0));
         let balanced = |class, ip| service(class, "LoadBalancer", Some(ip));
         assert_eq!(reach.service(Event::Apply, &balanced("sluice", "192.0.2.1")), "edge at [192.0.2.1]");
         assert_eq!(reach.service(Event::Apply, &balanced("sluice", "192.0.2.1")), "");
@@ -296,14 +307,14 @@ mod tests {
         let both = "edge at [192.0.2.2 192.0.2.1]";
         assert_eq!(reach.service(Event::Apply, &balanced("internal", "192.0.2.2")), both);
         assert_eq!(reach.service(Event::Delete, &balanced("sluice", "192.0.2.1")), "edge at [192.0.2.2]");
-        reach.hear(News::Service(Event::Init));
-        assert_eq!(words(reach.hear(News::Service(Event::InitDone))), "edge at []", "it went unseen");
+        reach.hear(News::Service(Event::Init.into()));
+        assert_eq!(words(reach.hear(News::Service(Event::InitDone.into()))), "edge at []", "it went unseen");
         assert_eq!(reach.service(Event::Apply, &balanced("internal", "192.0.2.2")), "edge at [192.0.2.2]");
     }
 
     #[test]
     fn a_service_on_ports_of_nodes_is_reached_at_each_node_with_a_proxy() {
-        let mut reach = Reach::default();
+        let mut reach = Reach::new(Seats::new(0));
         reach.service(Event::Apply, &service("sluice", "LoadBalancer", Some("192.0.2.1")));
         for (name, node) in [("a", "10.0.0.2"), ("b", "10.0.0.1"), ("c", "10.0.0.2")] {
             assert_eq!(reach.pod(Event::Apply, &pod(name, "True", node)), format!("{name} ready"));
