@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
-use crate::cluster::Audit;
+use crate::audit::Audit;
 
 /// Starts both servers, and ends them without ceremony once the pipe at standard input closes: their data is thrown away.
 const KEEPER: &str = r#"

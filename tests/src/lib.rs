@@ -7,8 +7,10 @@
 //! It must not know what is expected of them.
 
 pub mod api_server;
+pub mod audit;
 pub mod bench;
 pub mod calls;
+pub mod child;
 pub mod cluster;
 pub mod echoes;
 pub mod envoy;

@@ -1,40 +1,20 @@
-//! A process that ends with this one.
+//! A child with a directory of its own.
 //!
-//! command → a child with its process id, and what it said
-//!
-//! **Invariant:** it ends with this process, however that ends: a shell between holds it, and waits for the end of a pipe that
-//! only this process can write to.
+//! command → a process, and what it said
 
-use std::{
-    ffi::OsStr,
-    fs,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{ChildStdin, Command, Stdio},
-};
+use std::{ffi::OsStr, fs, path::Path, process::Command};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tempfile::TempDir;
 
-/// Starts the command, says its pid, and ends it with the given signal once the pipe at standard input closes.
-const KEEPER: &str = r#"
-log=$1
-shift
-"$@" >>"$log" 2>&1 </dev/null &
-child=$!
-echo $child
-read -r signal
-kill -"${signal:-KILL}" $child
-wait $child
-"#;
+use crate::child;
 
 /// A running child.
 #[derive(Debug)]
 pub struct Child {
+    // Ends before its directory goes.
+    process: child::Child,
     home: TempDir,
-    keeper: std::process::Child,
-    pid: u32,
-    alive: Option<ChildStdin>,
 }
 
 impl Child {
@@ -45,19 +25,14 @@ impl Child {
         variables: &[(&str, &OsStr)],
     ) -> Result<Self> {
         let home = tempfile::tempdir()?;
-        let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "sh"]).arg(home.path().join("log")).arg(program).args(arguments);
-        command.envs(variables.iter().copied()).env("HOME", home.path());
-        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut pid = String::new();
-        BufReader::new(keeper.stdout.take().context("no pipe")?).read_line(&mut pid)?;
-        let alive = keeper.stdin.take();
-        Ok(Self { home, keeper, pid: pid.trim().parse().with_context(|| format!("not a pid: {pid:?}"))?, alive })
+        let mut command = Command::new(program);
+        command.args(arguments).envs(variables.iter().copied()).env("HOME", home.path());
+        Ok(Self { process: child::Child::start(&command, &home.path().join("log"))?, home })
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.process.pid()
     }
 
     /// What it said so far.
@@ -66,18 +41,7 @@ impl Child {
     }
 
     /// Sends it SIGTERM and waits for its end.
-    pub fn terminate(mut self) -> Result<()> {
-        use std::io::Write as _;
-        self.alive.take().context("ended already")?.write_all(b"TERM\n")?;
-        self.keeper.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        drop(self.alive.take());
-        // Before the directory goes: the child writes to it until its end.
-        let _ended = self.keeper.wait();
+    pub fn terminate(self) -> Result<()> {
+        self.process.terminate()
     }
 }

@@ -9,14 +9,13 @@
 //! It must not know what is expected of Sluice.
 
 mod argo;
-mod audit;
 mod callers;
 mod release;
 mod scene;
 mod signals;
 
+pub use crate::audit::{Audit, Write};
 pub use argo::{Argo, unseen};
-pub use audit::{Audit, Write};
 pub use callers::Hostname;
 pub use release::Release;
 pub use scene::{Scene, grpc_service};

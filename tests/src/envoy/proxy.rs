@@ -2,17 +2,13 @@
 //!
 //! bootstrap → a process, its statistics and listeners
 //!
-//! **Invariant:** it ends with this process, however that ends: a shell between holds it, and waits for the end of a pipe that
-//! only this process can write to.
-//!
 //! It must not know who serves it.
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -27,20 +23,10 @@ use sluice_envoy::bootstrap::{Admin, Bootstrap, Node, Source, render};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 
-use crate::local::{PATIENCE, tool};
-
-/// Starts Envoy, says its pid, and ends it without ceremony once the pipe at standard input closes.
-const KEEPER: &str = r#"
-log=$1
-shift
-exec 2>/dev/null
-"$@" >"$log" 2>&1 </dev/null &
-child=$!
-echo $child
-cat >/dev/null
-kill -KILL $child
-wait $child
-"#;
+use crate::{
+    child::Child,
+    local::{PATIENCE, tool},
+};
 
 /// How often a poll asks.
 const PACE: Duration = Duration::from_millis(20);
@@ -48,11 +34,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// A running Envoy.
 #[derive(Debug)]
 pub struct Proxy {
+    // Ends before its home goes.
+    process: Child,
     home: TempDir,
-    keeper: Child,
-    pid: u32,
-    /// Closing it ends Envoy.
-    alive: Option<ChildStdin>,
 }
 
 impl Proxy {
@@ -78,19 +62,14 @@ impl Proxy {
 
     /// Starts the binary with these arguments. What it reads and its admin interface's socket, `admin.sock`, are in its home.
     pub fn run(home: TempDir, arguments: &[String]) -> Result<Self> {
-        let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "sh"]).arg(home.path().join("log")).arg(tool("SLUICE_ENVOY")?);
+        let mut command = Command::new(tool("SLUICE_ENVOY")?);
         command.args(arguments).args(["--concurrency", "1"]);
-        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut pid = String::new();
-        BufReader::new(keeper.stdout.take().context("no pipe")?).read_line(&mut pid)?;
-        let alive = keeper.stdin.take();
-        Ok(Self { home, keeper, pid: pid.trim().parse().with_context(|| format!("not a pid: {pid:?}"))?, alive })
+        Ok(Self { process: Child::start(&command, &home.path().join("log"))?, home })
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.process.pid()
     }
 
     /// What it has said so far.
@@ -140,14 +119,6 @@ impl Proxy {
         let body = sender.send_request(request).await?.into_body().collect().await?.to_bytes();
         driver.abort();
         Ok(String::from_utf8(body.to_vec())?)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        drop(self.alive.take());
-        // Before the directory goes: Envoy writes to it until its end.
-        let _ended = self.keeper.wait();
     }
 }
 
