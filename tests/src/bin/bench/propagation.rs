@@ -71,8 +71,8 @@ pub(crate) async fn measure(stage: &mut Stage) -> Result<()> {
                 note(stage, kind, &change, &mut found).await?;
             }
         }
-        found.span += begun.elapsed();
         stage.settle().await?;
+        found.span += begun.elapsed();
         for (word, count) in stage.audit.writes(USER)? {
             *found.writes.entry(word).or_default() += count;
         }
