@@ -130,8 +130,9 @@ pub enum Hold {
 #[allow(missing_docs, reason = "fields are named after what they hold")]
 pub enum Apply {
     /// Server-side apply, without force unless the object is ours. `generation` is what an API server that saw every write of this
-    /// process would number it: for those who run without one, and to be given back in [`Input::Wrote`].
-    Put { service: NsName, reference: Ref, value: Value, generation: i64 },
+    /// process would number it: for those who run without one, and to be given back in [`Input::Wrote`]. `repairs`: how often of late
+    /// the object was found otherwise than this very write had left it; 0 of something new.
+    Put { service: NsName, reference: Ref, value: Value, generation: i64, repairs: u32 },
     /// The object is no longer wanted.
     Remove { service: NsName, reference: Ref },
     /// The object stays when its service goes: our owner reference and labels are to be taken off, the rest left as it is.

@@ -197,6 +197,7 @@ impl Engine {
             if matches!(object.kind, Kind::Gateway | Kind::GrpcService) {
                 self.dirty.holds.insert(object.clone());
             }
+            self.dirty.mark_all(self.authors.moved(object));
             self.dirty.mark_all(roots(object));
         }
     }

@@ -57,6 +57,10 @@ enum Op {
     Issue {
         certificate: usize,
     },
+    /// Changes an object that was generated.
+    Overwrite {
+        object: usize,
+    },
     /// Says how the latest write of an object ended, or an earlier one.
     Write {
         object: usize,
@@ -117,7 +121,7 @@ fn event(op: &Op, engine: &Engine) -> Option<ProxyEvent> {
             let forms = pick(engine, &name(*gateway), *resource).into_iter().collect();
             ProxyEvent::Stalled { gateway: name(*gateway), proxy: proxy(*p), forms }
         }
-        Op::Tell(_) | Op::Issue { .. } | Op::Write { .. } => return None,
+        Op::Tell(_) | Op::Issue { .. } | Op::Overwrite { .. } | Op::Write { .. } => return None,
     })
 }
 
@@ -138,6 +142,10 @@ fn inputs(op: &Op, engine: &Engine, server: &mut Server) -> Vec<Input> {
             let issues = std::mem::take(&mut server.issues);
             issues.iter().map(|issue| put(Kind::Secret, tls_secret(&issue.metadata, *certificate))).collect()
         }
+        Op::Overwrite { object } => {
+            let objects = server.desired.iter().nth(object % server.desired.len().max(1));
+            objects.and_then(|(object, value)| overwritten(object, value.clone(), engine)).into_iter().collect()
+        }
         Op::Write { object, behind, outcome } => {
             let reference = server.written.keys().nth(object % server.written.len().max(1)).cloned();
             let wrote = |reference: Ref| Input::Wrote {
@@ -149,6 +157,20 @@ fn inputs(op: &Op, engine: &Engine, server: &mut Server) -> Vec<Input> {
         }
         _ => event(op, engine).map(Input::from).into_iter().collect(),
     }
+}
+
+/// A generated object without its labels, and without hostnames if it is a route.
+fn overwritten(object: &Ref, mut value: Value, engine: &Engine) -> Option<Input> {
+    let known = engine.state().world.metadata(object)?;
+    let own = &mut value["metadata"];
+    own["uid"] = json!(&*known.uid);
+    own["creationTimestamp"] = json!(known.created);
+    own["generation"] = json!(known.generation + 1);
+    own["labels"] = json!({});
+    if object.kind == Kind::GrpcRoute {
+        value["spec"]["hostnames"] = json!([]);
+    }
+    Some(put(object.kind, value))
 }
 
 fn hostname() -> impl Strategy<Value = Option<&'static str>> {
@@ -384,6 +406,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (proxy.clone(), 0..200_usize).prop_map(|((gateway, proxy), resource)| Op::Refuse { gateway, proxy, resource }),
         1 => (proxy, 0..200_usize).prop_map(|((gateway, proxy), resource)| Op::Stall { gateway, proxy, resource }),
         2 => (0..2_usize).prop_map(|certificate| Op::Issue { certificate }),
+        1 => (0..8_usize).prop_map(|object| Op::Overwrite { object }),
         2 => (0..8_usize, 0..2_i64, outcome()).prop_map(|(object, behind, outcome)| Op::Write { object, behind, outcome }),
         1 => (served(), any::<bool>()).prop_map(|(kind, served)| Op::Tell(Input::Change(Change::Served(kind, served)))),
     ]

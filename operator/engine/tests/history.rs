@@ -20,6 +20,10 @@ enum Op {
     /// The class `sluice` is there, with this controller.
     Class(&'static str),
     Tell(Kind, usize),
+    /// The engine hears how so many writes ended.
+    Hear(usize),
+    /// Somebody changes an object that was generated.
+    Overwrite(Ref, Edit),
     Acknowledge,
     Disconnect,
     Pass(i64),
@@ -28,6 +32,28 @@ enum Op {
     OtherSays(&'static str),
     /// The API server repeats one of the statuses that there were.
     Echo(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Edit {
+    Spec,
+    Class,
+    Label,
+}
+
+fn overwrite() -> impl Strategy<Value = Op> {
+    let (route, gateway) = (in_a(Kind::GrpcRoute, "svc"), in_a(Kind::Gateway, "svc-own"));
+    let all = [(&route, Edit::Spec), (&route, Edit::Label), (&gateway, Edit::Class), (&gateway, Edit::Label)];
+    let all = all.map(|(object, edit)| Op::Overwrite(object.clone(), edit));
+    prop::sample::select(all.to_vec())
+}
+
+fn edit(value: &mut Value, edit: Edit) {
+    match edit {
+        Edit::Spec => value["spec"]["hostnames"] = json!(["elsewhere.example.com"]),
+        Edit::Class => value["spec"]["gatewayClassName"] = json!("other"),
+        Edit::Label => value["metadata"]["labels"] = json!({}),
+    }
 }
 
 const TOLD: [Kind; 5] = [Kind::GrpcService, Kind::Gateway, Kind::GrpcRoute, Kind::GrpcPolicy, Kind::ListenerSet];
@@ -63,6 +89,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => deletion(),
         1 => prop::sample::select(&[CONTROLLER_NAME, "example.com/other"][..]).prop_map(Op::Class),
         8 => (prop::sample::select(&TOLD[..]), 1..6_usize).prop_map(|(kind, count)| Op::Tell(kind, count)),
+        4 => (1..6_usize).prop_map(Op::Hear),
+        2 => overwrite(),
         3 => Just(Op::Acknowledge),
         1 => Just(Op::Disconnect),
         2 => (1..40_i64).prop_map(Op::Pass),
@@ -83,6 +111,8 @@ fn run(cluster: &mut Cluster, op: &Op) {
             cluster.tell(Kind::GatewayClass, usize::MAX);
         }
         Op::Tell(kind, count) => drop(cluster.tell(*kind, *count)),
+        Op::Hear(count) => drop(cluster.hear(*count)),
+        Op::Overwrite(object, how) => cluster.overwrite(object, |value| edit(value, *how)),
         Op::Acknowledge => drop(cluster.acknowledge()),
         Op::Disconnect => drop(cluster.disconnect()),
         Op::Pass(seconds) => drop(cluster.pass(*seconds)),
@@ -124,6 +154,10 @@ fn check_what_is_there(cluster: &Cluster) {
     for (object, status) in &expected.statuses {
         let expected = if is_bare(status) { &Value::Null } else { status };
         assert_eq!(said(cluster, object), *expected, "status of {object}");
+    }
+    for (object, wanted) in &expected.desired {
+        let (found, labels) = (&cluster.objects[object], &wanted["metadata"]["labels"]);
+        assert_eq!((&found["spec"], &found["metadata"]["labels"]), (&wanted["spec"], labels), "{object}");
     }
     let services = cluster.objects.iter().filter(|(object, _)| object.kind == Kind::GrpcService);
     let mut owned: Vec<Ref> = services.flat_map(|(_, value)| cluster.owned(&value["metadata"]["uid"])).collect();

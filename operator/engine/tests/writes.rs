@@ -23,6 +23,7 @@ fn service(generation: i64, backend: &str) -> Input {
     let spec = json!({
         "gateways": [{"name": "edge", "ref": {"name": "one"}}], "hostnames": ["a.example.com"],
         "backends": [{"name": "only", "service": {"name": backend, "port": 9000}}],
+        "generatedMetadata": {"annotations": {"ttl": "60"}},
     });
     put(Kind::GrpcService, json!({"metadata": meta("a", "svc", generation, 5), "spec": spec}))
 }
@@ -100,9 +101,94 @@ fn fields_that_others_add_do_not_keep_an_object_from_being_applied() {
     let mut engine = engine();
     let (mut value, number) = written(&engine.step([service(1, "s")]));
     value["spec"]["hostnames"].as_array_mut().unwrap().push("more.example.com".into());
-    assert_eq!(generated(&engine.step([seen(value, 2)])), None, "whether it was written is not known yet");
+    assert_eq!(generated(&engine.step([seen(value.clone(), 2)])), None, "whether it was written is not known yet");
+    let looked = engine.step([wrote(number, WriteOutcome::Done { stored: 2 })]);
+    assert_eq!(
+        (written(&looked).1, generated(&looked)),
+        (number, None),
+        "whoever writes looks whether it is all there"
+    );
     let after = engine.step([wrote(number, WriteOutcome::Done { stored: 2 })]);
     assert_eq!(reasons(generated(&after).as_ref()), Some(("Generated", "Applied")));
+    assert_eq!(after.applies, [], "once");
+    value["spec"]["hostnames"].as_array_mut().unwrap().push("most.example.com".into());
+    let moved = engine.step([seen(value, 3)]);
+    assert_eq!((written(&moved).1, reasons(generated(&moved).as_ref())), (number, Some(("Pending", "Pending"))));
+    let after = engine.step([wrote(number, WriteOutcome::Done { stored: 3 })]);
+    assert_eq!(reasons(generated(&after).as_ref()), Some(("Generated", "Applied")));
+    assert_eq!(after.applies, []);
+}
+
+/// A service whose route is there as it was written, with the number of that write.
+fn applied(engine: &mut Engine) -> (Value, i64) {
+    let (value, number) = written(&engine.step([service(1, "s")]));
+    engine.step([wrote(number, WriteOutcome::Done { stored: 1 }), seen(value.clone(), 1)]);
+    (value, number)
+}
+
+/// What somebody makes of the route.
+type Edit = fn(&mut Value);
+
+#[test]
+fn what_somebody_changes_is_written_again_once_and_is_not_applied_meanwhile() {
+    let edits: [(Edit, i64); 3] = [
+        (|value| value["spec"]["hostnames"] = json!(["elsewhere.example.com"]), 2),
+        (|value| value["metadata"]["labels"] = json!({}), 1),
+        (|value| value["metadata"]["annotations"] = json!({"ttl": "120"}), 1),
+    ];
+    for (edit, generation) in edits {
+        let mut engine = engine();
+        let (value, number) = applied(&mut engine);
+        let mut changed = value.clone();
+        edit(&mut changed);
+        let effects = engine.step([seen(changed, generation)]);
+        assert_eq!(written(&effects), (value.clone(), number));
+        assert_eq!(reasons(generated(&effects).as_ref()), Some(("Pending", "Pending")));
+        let after = engine.step([wrote(number, WriteOutcome::Done { stored: generation + 1 })]);
+        assert_eq!((generated(&after), after.applies), (None, vec![]), "not before it is seen");
+        let after = engine.step([seen(value, generation + 1)]);
+        assert_eq!(reasons(generated(&after).as_ref()), Some(("Generated", "Applied")));
+        assert_eq!(after.applies, [], "once");
+    }
+}
+
+#[test]
+fn what_somebody_changes_before_the_end_of_the_write_is_heard_is_written_again() {
+    let mut engine = engine();
+    let (value, number) = written(&engine.step([service(1, "s")]));
+    let mut changed = value.clone();
+    changed["metadata"]["labels"] = json!({});
+    assert_eq!(engine.step([seen(value.clone(), 1), seen(changed, 1)]).applies, []);
+    let effects = engine.step([wrote(number, WriteOutcome::Done { stored: 1 })]);
+    assert_eq!((written(&effects).0, generated(&effects)), (value, None));
+}
+
+#[test]
+fn repairs_of_late_are_counted_and_a_new_wish_is_none() {
+    let mut engine = engine();
+    let (value, number) = applied(&mut engine);
+    let mut changed = value.clone();
+    changed["spec"]["hostnames"] = json!(["elsewhere.example.com"]);
+    let mut generation = 1;
+    let mut undo = |engine: &mut Engine, time: i64| {
+        let now = world::start() + chrono::TimeDelta::seconds(time);
+        let effects = engine.step([Input::Change(Change::Clock(now)), seen(changed.clone(), generation + 1)]);
+        generation += 2;
+        engine.step([wrote(number, WriteOutcome::Done { stored: generation }), seen(value.clone(), generation)]);
+        repairs(&effects)
+    };
+    assert_eq!([1, 2, 500].map(|time| undo(&mut engine, time)), [[1], [2], [3]]);
+    assert_eq!([1_100, 1_101].map(|time| undo(&mut engine, time)), [[1], [2]], "long after");
+    assert_eq!(repairs(&engine.step([service(2, "t")])), [0]);
+}
+
+/// Of the writes of the route.
+fn repairs(effects: &Effects) -> Vec<u32> {
+    let repairs = |apply: &Apply| match apply {
+        Apply::Put { repairs, .. } => Some(*repairs),
+        _ => None,
+    };
+    effects.applies.iter().filter_map(repairs).collect()
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! **Invariant:** an object that is not ours is never changed: it is a condition. Ours are those that our owner owns, and those that
 //! were given to us by annotation.
 //! **Invariant:** what is already there as wanted is not written.
+//! **Invariant:** what somebody changes of ours is repaired; with whoever changes it again and again there is no race.
 //! **Invariant:** a write holds only for the object that was looked at: each carries its resource version.
 //!
 //! Must not know: what the objects mean.
@@ -35,11 +36,14 @@ use tokio::sync::mpsc;
 /// Writes that are under way at once.
 pub(super) const WORKERS: usize = 8;
 
+/// What somebody undoes is repaired so often at once; whoever still insists gets his way for a while, and is named.
+const REPAIRS: u32 = 3;
+
 /// What is to be done to an object. Not Debug: key material is in it.
 #[derive(Clone)]
 pub(super) enum Work {
-    /// It is to be like this, which is this generation of what is wanted.
-    Put(Value, i64),
+    /// It is to be like this, which is this generation of what is wanted; it was so and was undone so often of late.
+    Put { wanted: Value, generation: i64, repairs: u32 },
     /// Key material that was made for it, and the Secret that it is to replace: another one is the work of another leader.
     Issued(Value, Option<Arc<Secret>>),
     /// It is to go, if it is this service's.
@@ -52,9 +56,17 @@ impl Work {
     /// What the engine knows the end of this work by; nobody waits for the end of a removal.
     fn generation(&self) -> Option<i64> {
         match self {
-            Self::Put(_, generation) => Some(*generation),
+            Self::Put { generation, .. } => Some(*generation),
             Self::Issued(..) => Some(0),
             Self::Remove(_) | Self::Orphan(_) => None,
+        }
+    }
+
+    /// The same after others were given time.
+    fn insistent(self) -> Self {
+        match self {
+            Self::Put { wanted, generation, .. } => Self::Put { wanted, generation, repairs: 0 },
+            other => other,
         }
     }
 }
@@ -62,7 +74,7 @@ impl Work {
 impl From<Apply> for Work {
     fn from(apply: Apply) -> Self {
         match apply {
-            Apply::Put { value, generation, .. } => Self::Put(value, generation),
+            Apply::Put { value, generation, repairs, .. } => Self::Put { wanted: value, generation, repairs },
             Apply::Remove { service, .. } => Self::Remove(service),
             Apply::Orphan { service, .. } => Self::Orphan(service),
         }
@@ -90,7 +102,7 @@ impl Applier {
         let generation = work.generation();
         let (outcome, next) = match self.write(&object, &work).await {
             Ok(done @ WriteOutcome::Done { .. }) => (Some(done), Next::Done),
-            Ok(outcome) => (Some(outcome), Next::Again(work, Pace::Slowly)),
+            Ok(outcome) => (Some(outcome), Next::Again(work.insistent(), Pace::Slowly)),
             Err(Fault::Standby) => (None, Next::Done),
             Err(Fault::Owned(who)) => (Some(WriteOutcome::Foreign(who)), Next::Again(work, Pace::Slowly)),
             Err(Fault::Refused(words) | Fault::Absent(words)) => {
@@ -113,7 +125,10 @@ impl Applier {
     async fn write(&self, object: &Ref, work: &Work) -> Result<WriteOutcome, Fault> {
         let live = self.writer.get(object).await?;
         match work {
-            Work::Put(wanted, _) => self.put(object, wanted, live.as_ref()).await,
+            Work::Put { wanted, repairs, .. } => match live.as_ref().filter(|_| *repairs > REPAIRS) {
+                Some(live) if is_contested(wanted, live) => Ok(WriteOutcome::Foreign(drift::rival(live))),
+                _ => self.put(object, wanted, live.as_ref()).await,
+            },
             Work::Issued(_, seen) if is_another(live.as_ref(), seen.as_deref()) => Ok(gone()),
             Work::Issued(secret, _) => {
                 let outcome = self.put(object, secret, live.as_ref()).await?;
@@ -211,6 +226,11 @@ pub(super) async fn delete(writer: &Writer, api: &Api<DynamicObject>, live: &Dyn
         Ok(_) | Err(Fault::Absent(_)) => Ok(()),
         Err(fault) => Err(fault),
     }
+}
+
+/// Whether what is ours was changed by somebody else.
+fn is_contested(wanted: &Value, live: &DynamicObject) -> bool {
+    foreign(wanted, &live.metadata).is_none() && !drift::is_applied(wanted, live)
 }
 
 /// Who made what stands in the place of `wanted`, if it was not who wants it.

@@ -1,6 +1,6 @@
 //! Whether server-side apply would change anything: asked before each one, so that a restart over an unchanged world writes nothing.
 //!
-//! an object as it is wanted, and as it is → whether it is already what applying it would make of it
+//! an object as it is wanted, and as it is → whether it is already what applying it would make of it; if not, who wrote last
 //!
 //! That is so when our applied fields, as the API server keeps them, are exactly those that are wanted, and hold what is wanted.
 //! Fields that others add, and defaults, are theirs. The server writes some values in another form than they were given
@@ -12,6 +12,7 @@ use super::writer::MANAGER;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::core::DynamicObject;
 use serde_json::{Map, Value};
+use sluice_core::key::Text;
 
 /// What identifies an object is in every apply, and managed by nobody.
 const IDENTITY: [&str; 4] = ["apiVersion", "kind", "/name", "/namespace"];
@@ -28,6 +29,14 @@ pub(super) fn is_applied(wanted: &Value, live: &DynamicObject) -> bool {
         wanted.pointer_mut(parent).and_then(Value::as_object_mut).and_then(|object| object.remove(name));
     }
     owns(fields, &wanted, &live)
+}
+
+/// Who else wrote last.
+pub(super) fn rival(live: &DynamicObject) -> Text {
+    let entries = live.metadata.managed_fields.iter().flatten();
+    let others = entries.filter(|entry| entry.manager.as_deref() != Some(MANAGER) && entry.subresource.is_none());
+    let last = others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+    last.and_then(|entry| entry.manager.as_deref()).unwrap_or("another field manager").into()
 }
 
 fn applied(entry: &ManagedFieldsEntry) -> Option<&Value> {
@@ -172,6 +181,22 @@ mod tests {
     #[test]
     fn what_was_applied_is_not_applied_again_whatever_others_added() {
         assert!(judge(&wanted(), &live()));
+    }
+
+    #[test]
+    fn the_rival_is_who_wrote_last_apart_from_us_and_from_statuses() {
+        let entry = |manager: &str, minute: u8| json!({"manager": manager, "operation": "Update", "time": format!("2026-01-01T00:{minute:02}:00Z")});
+        let mut status = entry("a controller", 4);
+        status["subresource"] = json!("status");
+        let name = |fields: Value| {
+            let live = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"managedFields": fields}});
+            rival(&serde_json::from_value(live).unwrap()).to_string()
+        };
+        assert_eq!(
+            name(json!([entry("kubectl-edit", 2), entry("argocd", 1), entry("sluice", 3), status])),
+            "kubectl-edit"
+        );
+        assert_eq!(name(json!([entry("sluice", 3)])), "another field manager");
     }
 
     #[test]

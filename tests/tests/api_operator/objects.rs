@@ -1,6 +1,7 @@
-//! Objects: written once, left alone when they are another's.
+//! Objects: written once, repaired when somebody changes them, left alone when they are another's.
 
 use serde_json::{Value, json};
+use sluice_tests::cluster::{Audit, Write};
 
 use crate::room::{Room, assert_same, condition, is_judged, server, service};
 
@@ -50,4 +51,60 @@ async fn an_object_of_somebody_else_is_left_alone_until_it_is_given_to_us() {
     let ours = room.get("Gateway", "echo-public").await.unwrap();
     assert_eq!(ours["metadata"]["ownerReferences"][0]["name"], "echo");
     assert_eq!(ours["spec"]["gatewayClassName"], "sluice");
+}
+
+/// What our operator has written of the route since.
+fn routes_written(room: &Room, audit: &Audit) -> usize {
+    let name = format!("{}/echo", room.namespace);
+    let is_it = |write: &&Write| write.resource == "grpcroutes" && write.name == name && write.code == 200;
+    room.written(audit, "one").iter().filter(is_it).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_makes_of_a_generated_object_is_repaired_by_one_write() {
+    let room = Room::new("undone").await;
+    let _operator = room.operator("one", &[]);
+    room.settle("echo").await;
+    let before = room.get("GRPCRoute", "echo").await.unwrap();
+    let audit = server().audit().unwrap();
+    let elsewhere = json!({"spec": {"rules": [{"backendRefs": [{"name": "elsewhere", "port": 1}]}]}});
+    room.merge("GRPCRoute", "echo", &elsewhere).await;
+    let is_repaired = |route: &Value| {
+        let generation = |route: &Value| route["metadata"]["generation"].as_i64().unwrap();
+        generation(route) == generation(&before) + 2 && route["spec"] == before["spec"]
+    };
+    room.until("GRPCRoute", "echo", is_repaired).await;
+    room.until("GrpcService", "echo", is_judged).await;
+    room.merge("GRPCRoute", "echo", &json!({"metadata": {"labels": {"sluice.dev/grpcservice": "other"}}})).await;
+    room.until("GRPCRoute", "echo", |route| route["metadata"]["labels"] == before["metadata"]["labels"]).await;
+    room.settle("after").await;
+    assert_eq!(routes_written(&room, &audit), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_somebody_who_insists_there_is_no_race_and_the_status_names_him() {
+    let room = Room::new("insisted").await;
+    let _operator = room.operator("one", &[]);
+    room.settle("echo").await;
+    let audit = server().audit().unwrap();
+    let theirs = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute",
+        "metadata": {"namespace": "insisted", "name": "echo"}, "spec": {"hostnames": ["elsewhere.example.com"]},
+    });
+    let insist = async {
+        loop {
+            room.apply(&theirs).await;
+            let undone = |route: &Value| route["spec"]["hostnames"] != theirs["spec"]["hostnames"];
+            room.until("GRPCRoute", "echo", undone).await;
+        }
+    };
+    let is_named = |service: &Value| condition(&service["status"], "Generated")["reason"] == "FieldConflict";
+    let service = tokio::select! {
+        service = room.until("GrpcService", "echo", is_named) => service,
+        () = insist => unreachable!("it never gives up"),
+    };
+    let message = condition(&service["status"], "Generated")["message"].clone();
+    assert!(message.as_str().unwrap().contains("managed by somebody"), "{message}");
+    let written = routes_written(&room, &audit);
+    assert!((1..=3).contains(&written), "{written} repairs at once");
 }

@@ -8,7 +8,7 @@
 //! Knows nothing of writes, and nothing of fields that others add: where they do, the answer is no and the writer's word counts.
 
 use crate::{
-    key::Ref,
+    key::{Ref, Text},
     world::{
         Object, Own, Reader, Stored,
         backend::ReferenceGrant,
@@ -20,7 +20,7 @@ use crate::{
 };
 use serde_json::Value;
 use sluice_api::GrpcPolicySpec;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Costs a copy and a decoding of the object: some ten microseconds.
 pub(super) fn is_as_wanted(reference: &Ref, wanted: &Value, read: &Reader) -> bool {
@@ -48,7 +48,10 @@ fn matches<T: Stored, S: PartialEq>(wanted: &Arc<T>, read: &Reader, parts: fn(&T
     content == spec && labelled(there, metadata)
 }
 
-/// Labels of others do not matter.
+/// Labels and annotations of others do not matter.
 fn labelled(found: &Meta, wanted: &Meta) -> bool {
-    wanted.labels.iter().all(|(name, value)| found.labels.get(name) == Some(value))
+    let is_in = |wanted: &BTreeMap<Text, Text>, found: &BTreeMap<Text, Text>| {
+        wanted.iter().all(|(name, value)| found.get(name) == Some(value))
+    };
+    is_in(&wanted.labels, &found.labels) && is_in(&wanted.annotations, &found.annotations)
 }

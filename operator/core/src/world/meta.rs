@@ -1,7 +1,7 @@
 //! What is kept of `metadata`, and how objects are decoded from JSON.
 
 use super::word::words;
-use crate::key::{NsName, Text};
+use crate::key::{Kind, NsName, Text};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -21,7 +21,8 @@ pub struct Meta {
     pub deleting: bool,
     /// All labels (selectors read them).
     pub labels: BTreeMap<Text, Text>,
-    /// Annotations of the groups that Sluice reads (`sluice.dev/`, `gateway.networking.k8s.io/`).
+    /// Annotations of the groups that Sluice reads (`sluice.dev/`, `gateway.networking.k8s.io/`), and all of what a GrpcService controls:
+    /// it may have asked for them.
     pub annotations: BTreeMap<Text, Text>,
     /// Finalizers of the group `sluice.dev`.
     pub finalizers: Vec<Text>,
@@ -74,10 +75,12 @@ impl<'de> Deserialize<'de> for Meta {
 impl From<Wire> for Meta {
     fn from(wire: Wire) -> Self {
         let mut annotations = wire.annotations.unwrap_or_default();
-        annotations.retain(|name, _| name.starts_with("sluice.dev/") || name.starts_with("gateway.networking.k8s.io/"));
         let mut finalizers = wire.finalizers.unwrap_or_default();
         finalizers.retain(|name| name.starts_with("sluice.dev/"));
         let owner = wire.owner_references.unwrap_or_default().into_iter().find(|owner| owner.controller);
+        let is_generated = owner.as_ref().is_some_and(|owner| &*owner.kind == Kind::GrpcService.name());
+        let is_read = |name: &str| name.starts_with("sluice.dev/") || name.starts_with("gateway.networking.k8s.io/");
+        annotations.retain(|name, _| is_generated || is_read(name));
         Self {
             key: NsName::new(wire.namespace.unwrap_or_default(), wire.name),
             uid: wire.uid,

@@ -1,4 +1,7 @@
 //! Level 1: what each GrpcService wants to exist, and what of it is written.
+//!
+//! **Invariant:** what was written and is there otherwise is written again, once for each time that the object moved: fields that others
+//! add cost one look of whoever writes.
 
 use crate::{
     deps::Task,
@@ -6,6 +9,7 @@ use crate::{
     engine::Engine,
     hash::{fingerprint, fingerprint_of},
 };
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sluice_api::{GrpcServiceSpec, grpcservice::DeletionPolicy};
 use sluice_core::{
@@ -21,6 +25,9 @@ use std::{
 /// How often one service may answer to its own output within a step; what remains waits for the next step. Two suffice unless
 /// authoring has a defect: writing an object makes its service stale once.
 const REPEATS: usize = 8;
+
+/// Repairs of an object that are so far apart have nothing to do with each other. More than what GitOps tools take for a turn.
+const CALM: TimeDelta = TimeDelta::minutes(10);
 
 /// What every GrpcService wants.
 #[derive(Debug, Default)]
@@ -48,6 +55,23 @@ struct Written {
     /// Everything but the metadata: what a generation counts.
     content: u64,
     generation: i64,
+    /// Whether the object moved since: by this write, or by somebody else's.
+    moved: bool,
+    repairs: Repairs,
+}
+
+/// How often the same was written again of late, since it was not there as it had been written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Repairs {
+    count: u32,
+    last: DateTime<Utc>,
+}
+
+impl Repairs {
+    fn again(self, now: DateTime<Utc>) -> Self {
+        let before = if now < self.last + CALM { self.count } else { 0 };
+        Self { count: before.saturating_add(1), last: now }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -87,6 +111,19 @@ impl Authors {
         let asked = self.asked.remove(secret)?;
         self.incomplete.insert(asked.service.clone());
         Some(Task::Author(asked.service))
+    }
+
+    /// An object moved: if a service wrote it, it is looked at whether that undid it.
+    pub(crate) fn moved(&mut self, object: &Ref) -> Option<Task> {
+        self.written.get_mut(object)?.moved = true;
+        self.look_again(object)
+    }
+
+    /// What moved before its write had ended is looked at once it has.
+    fn look_again(&mut self, object: &Ref) -> Option<Task> {
+        let written = self.written.get(object).filter(|written| written.moved)?;
+        self.incomplete.insert(written.service.clone());
+        Some(Task::Author(written.service.clone()))
     }
 
     /// Whoever begins to write knows nothing of what was written before.
@@ -219,22 +256,32 @@ impl Engine {
     fn write(&mut self, service: &NsName, desired: &Desired) {
         let (whole, content) = (fingerprint(&desired.value), fingerprint(&without_metadata(&desired.value)));
         let before = self.authors.written.get(&desired.reference);
-        if before.is_some_and(|written| written.whole == whole && written.service == *service) {
+        let same = before.filter(|written| written.whole == whole && written.service == *service);
+        if same.is_some_and(|written| !self.is_undone(desired, written)) {
             return;
         }
+        let repairs = same.map(|written| written.repairs.again(self.state.world.now)).unwrap_or_default();
         let generation = match before {
             Some(written) if written.content == content => written.generation,
             Some(written) => written.generation + 1,
             None => 1,
         };
-        let written = Written { service: service.clone(), whole, content, generation };
+        let written = Written { service: service.clone(), whole, content, generation, moved: false, repairs };
         self.authors.note(&desired.reference, written);
         self.state.forget_outcome(&desired.reference);
         let (reference, value) = (desired.reference.clone(), desired.value.clone());
         if self.settings.feedback {
             self.accept(service, &reference, value.clone(), generation);
         }
-        self.effects.applies.push(Apply::Put { service: service.clone(), reference, value, generation });
+        let (service, repairs) = (service.clone(), repairs.count);
+        self.effects.applies.push(Apply::Put { service, reference, value, generation, repairs });
+    }
+
+    /// Whether a write that succeeded has left no trace: somebody else may have written since. Whoever writes knows; while a write is
+    /// under way or was refused, it looks by itself.
+    fn is_undone(&self, desired: &Desired, written: &Written) -> bool {
+        let done = matches!(self.state.outcomes.get(&desired.reference), Some(WriteOutcome::Done { .. }));
+        done && written.moved && !desired.stands
     }
 
     /// Removes an object that is there, or is about to be.
@@ -253,6 +300,9 @@ impl Engine {
     /// Whoever writes says how it ended. What it says of a write that another one followed is old.
     pub(crate) fn wrote(&mut self, reference: Ref, generation: i64, outcome: WriteOutcome) {
         let Some(service) = self.authors.writer(&reference, generation).cloned() else { return };
+        if matches!(outcome, WriteOutcome::Done { .. }) {
+            self.dirty.mark_all(self.authors.look_again(&reference));
+        }
         if self.state.outcomes.get(&reference) != Some(&outcome) {
             Arc::make_mut(&mut self.state.outcomes).insert(reference, outcome);
             self.dirty.mark(Task::Project(Ref::new(Kind::GrpcService, service)));

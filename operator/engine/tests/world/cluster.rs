@@ -9,7 +9,7 @@ use sluice_core::{
     key::{Kind, NsName, Ref},
     world::{Change, Object},
 };
-use sluice_engine::{Apply, Effects, Engine, Hold, Input, ProxyEvent, Settings};
+use sluice_engine::{Apply, Effects, Engine, Hold, Input, ProxyEvent, Settings, WriteOutcome};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub(crate) struct Cluster {
@@ -23,6 +23,8 @@ pub(crate) struct Cluster {
     leads: bool,
     /// Gateways for which proxies run.
     pub(crate) running: BTreeSet<NsName>,
+    /// How writes ended, and the engine has not heard yet.
+    words: VecDeque<Input>,
     /// What the watch of each kind has not told yet.
     watches: BTreeMap<Kind, VecDeque<Input>>,
     seconds: i64,
@@ -39,6 +41,7 @@ impl Cluster {
             writes: Vec::new(),
             leads: false,
             running: BTreeSet::new(),
+            words: VecDeque::new(),
             watches: BTreeMap::new(),
             seconds: 0,
             identities: 0,
@@ -149,7 +152,12 @@ impl Cluster {
         assert!(self.leads || writes + effects.infrastructure.len() == 0, "a standby writes nothing: {effects:?}");
         for apply in &effects.applies {
             match apply {
-                Apply::Put { reference, value, .. } => self.write(reference, value),
+                Apply::Put { reference, value, generation, .. } => {
+                    self.write(reference, value);
+                    let stored = self.objects[reference]["metadata"]["generation"].as_i64().unwrap();
+                    let (reference, outcome) = (reference.clone(), WriteOutcome::Done { stored });
+                    self.words.push_back(Input::Wrote { reference, generation: *generation, outcome });
+                }
                 Apply::Remove { reference, .. } => self.delete(reference),
                 Apply::Orphan { reference, .. } => self.edit(reference, |value| {
                     value["metadata"]["ownerReferences"] = json!([]);
@@ -203,6 +211,18 @@ impl Cluster {
         }
     }
 
+    /// What somebody makes of an object that is not his.
+    pub(crate) fn overwrite(&mut self, object: &Ref, overwrite: impl FnOnce(&mut Value)) {
+        self.edit(object, |value| {
+            let spec = value["spec"].clone();
+            overwrite(value);
+            if value["spec"] != spec {
+                let generation = value["metadata"]["generation"].as_i64().unwrap_or_default();
+                value["metadata"]["generation"] = json!(generation + 1);
+            }
+        });
+    }
+
     /// What another controller says of the route `a/svc` at its Gateway `a/foreign`.
     pub(crate) fn other_says(&mut self, status: &str) {
         const OTHER: &str = "example.com/other";
@@ -228,8 +248,15 @@ impl Cluster {
         self.step(events)
     }
 
-    /// Tells everything that the watches have, once.
+    /// Tells how up to `count` writes ended.
+    pub(crate) fn hear(&mut self, count: usize) -> Effects {
+        let words: Vec<Input> = self.words.drain(..count.min(self.words.len())).collect();
+        self.step(words)
+    }
+
+    /// Tells everything that the watches have, once, and how writes ended.
     pub(crate) fn tell_all(&mut self) {
+        self.hear(usize::MAX);
         for kind in Kind::ALL {
             self.tell(kind, usize::MAX);
         }
@@ -259,7 +286,8 @@ impl Cluster {
             let before = self.writes.len();
             self.tell_all();
             self.acknowledge();
-            if self.writes.len() == before && self.watches.values().all(VecDeque::is_empty) {
+            let quiet = self.words.is_empty() && self.watches.values().all(VecDeque::is_empty);
+            if self.writes.len() == before && quiet {
                 return;
             }
         }
@@ -271,6 +299,7 @@ impl Cluster {
         self.engine = Engine::new(Settings::default());
         self.leads = false;
         self.watches.clear();
+        self.words.clear();
         let objects = self.objects.iter().flat_map(|(object, value)| told(object, value));
         let events: Vec<Input> = objects.chain(self.running.iter().map(|gateway| self.reached(gateway))).collect();
         self.step(events);

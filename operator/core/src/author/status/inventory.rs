@@ -80,10 +80,10 @@ fn failure(outcome: &WriteOutcome) -> Option<Standing> {
     }
 }
 
-/// What was written has come back: what controllers say is about it, and not about the object before it.
+/// What was written has come back, and nobody has written since: what controllers say is about it, and not about the object before it.
 fn is_seen(outcome: &WriteOutcome, object: &Ref, read: &Reader) -> bool {
     let WriteOutcome::Done { stored } = outcome else { return false };
-    existing(object, read).is_some_and(|meta| meta.generation >= *stored)
+    existing(object, read).is_some_and(|meta| meta.generation == *stored)
 }
 
 impl Item {
