@@ -203,6 +203,8 @@ pub enum Event {
     Quarantined { route: Ref, rule: String, message: String },
     /// A rule that was withheld is served again.
     Recovered { route: Ref, rule: String },
+    /// A service that is being deleted is held, since these objects are to stay and still have it as their owner.
+    Held { object: Ref, owned: Vec<Ref> },
     /// A generated object does not decode as its own kind: a defect of Sluice, said rather than hidden.
     Undecodable { object: Ref, message: String },
 }

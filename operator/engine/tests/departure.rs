@@ -7,7 +7,7 @@ mod world;
 use serde_json::{Value, json};
 use sluice_api::FINALIZER;
 use sluice_core::key::{Kind, NsName, Ref};
-use sluice_engine::{Apply, Effects, Hold};
+use sluice_engine::{Apply, Effects, Event, Hold};
 use world::cluster::{Cluster, furnished, grpc_service, in_a, is_deleting, own, shared};
 
 fn service() -> Ref {
@@ -194,4 +194,36 @@ fn objects_that_are_to_stay_have_no_owner_before_their_service_goes() {
     cluster.restart();
     cluster.settle();
     assert!(owned.iter().all(|object| cluster.objects.contains_key(object)));
+}
+
+fn orphaned(effects: &Effects) -> Vec<Ref> {
+    let orphaned = |apply: &Apply| matches!(apply, Apply::Orphan { .. }).then(|| apply.reference().clone());
+    effects.applies.iter().filter_map(orphaned).collect()
+}
+
+#[test]
+fn a_service_is_held_for_as_long_as_what_is_to_stay_has_it_as_its_owner() {
+    let mut cluster = furnished();
+    cluster.apply(Kind::GrpcService, &orphaning());
+    cluster.settle();
+    let uid = cluster.objects[&service()]["metadata"]["uid"].clone();
+    cluster.delete(&service());
+    let effects = cluster.tell(Kind::GrpcService, usize::MAX);
+    assert_eq!(orphaned(&effects), [gateway(), route()]);
+    let effects = cluster.pass(30);
+    assert_eq!((released(&effects), orphaned(&effects)), (vec![], vec![]), "nobody has heard that it is done");
+    assert_eq!(effects.events, [Event::Held { object: service(), owned: vec![gateway(), route()] }]);
+    assert_eq!(effects.wake, Some(world::start() + chrono::TimeDelta::seconds(60)));
+    assert_eq!(cluster.pass(29).events, []);
+    let late = in_a(Kind::ConfigMap, "svc-ca");
+    let owner = json!({"apiVersion": "sluice.dev/v1alpha1", "kind": "GrpcService", "name": "svc", "uid": uid, "controller": true});
+    let metadata = json!({"namespace": "a", "name": "svc-ca", "ownerReferences": [owner]});
+    cluster.apply(Kind::ConfigMap, &json!({"metadata": metadata, "data": {}}));
+    assert_eq!(orphaned(&cluster.tell(Kind::ConfigMap, 2)), std::slice::from_ref(&late));
+    cluster.tell(Kind::Gateway, usize::MAX);
+    assert_eq!(released(&cluster.tell(Kind::GrpcRoute, usize::MAX)), [] as [&str; 0]);
+    assert_eq!(released(&cluster.tell(Kind::ConfigMap, usize::MAX)), [service().to_string()]);
+    cluster.settle();
+    assert!([gateway(), route(), late].iter().all(|object| cluster.objects.contains_key(object)));
+    assert!(!cluster.objects.contains_key(&service()));
 }

@@ -155,7 +155,7 @@ impl Applier {
     }
 
     async fn orphan(&self, object: &Ref, service: &NsName, live: Option<DynamicObject>) -> Result<WriteOutcome, Fault> {
-        let Some(live) = live.filter(|live| is_of(service, &live.metadata)) else { return Ok(gone()) };
+        let Some(live) = live.filter(|live| is_owned(service, &live.metadata)) else { return Ok(gone()) };
         let is_other = |owner: &&OwnerReference| !is_service(service, owner);
         let others: Vec<_> = live.metadata.owner_references.iter().flatten().filter(is_other).collect();
         let metadata = json!({
@@ -262,6 +262,11 @@ fn is_of(service: &NsName, metadata: &ObjectMeta) -> bool {
         && controller(metadata).is_some_and(|owner| is_service(service, owner))
 }
 
+/// Whether an object would be collected with a service, whatever has become of its labels.
+fn is_owned(service: &NsName, metadata: &ObjectMeta) -> bool {
+    metadata.owner_references.iter().flatten().any(|owner| is_service(service, owner))
+}
+
 fn is_service(service: &NsName, owner: &OwnerReference) -> bool {
     owner.kind == Kind::GrpcService.name() && owner.name == *service.name
 }
@@ -314,17 +319,18 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_service_made_is_removed_for_it() {
+    fn only_what_a_service_made_is_removed_for_it_and_what_it_owns_is_let_go() {
         let service = NsName::new("ns", "echo");
         let labels = json!({MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: "echo"});
         let cases = [
-            (json!({"labels": labels, "ownerReferences": [owner("GrpcService", "echo", "1")]}), true),
-            (json!({"labels": labels}), false),
-            (json!({"ownerReferences": [owner("GrpcService", "echo", "1")]}), false),
-            (json!({"labels": labels, "ownerReferences": [owner("GrpcService", "other", "1")]}), false),
+            (json!({"labels": labels, "ownerReferences": [owner("GrpcService", "echo", "1")]}), true, true),
+            (json!({"labels": labels}), false, false),
+            (json!({"ownerReferences": [owner("GrpcService", "echo", "1")]}), false, true),
+            (json!({"labels": labels, "ownerReferences": [owner("GrpcService", "other", "1")]}), false, false),
         ];
-        for (live, expected) in cases {
-            assert_eq!(is_of(&service, &serde_json::from_value(live.clone()).unwrap()), expected, "{live}");
+        for (live, made, owned) in cases {
+            let metadata = serde_json::from_value(live.clone()).unwrap();
+            assert_eq!((is_of(&service, &metadata), is_owned(&service, &metadata)), (made, owned), "{live}");
         }
     }
 }

@@ -149,6 +149,11 @@ fn note(event: Event) -> Option<Note> {
         Event::Recovered { route, rule } => {
             Some(Note::normal(route, "RuleRecovered", format!("{rule} is served again")))
         }
+        Event::Held { object, owned } => {
+            let owned: Vec<String> = owned.iter().map(ToString::to_string).collect();
+            let words = "it is let go once what is to stay has it as its owner no longer, which is tried again";
+            Some(Note::warning(object, "DeletionWaits", format!("{words}: {}", owned.join(", "))))
+        }
         Event::Undecodable { object, message } => {
             tracing::error!("{object} was generated wrongly: {message}");
             None

@@ -134,6 +134,7 @@ fn announce(event: &Event) {
         Event::Refused { gateway, id, message } => tracing::warn!(%gateway, "the proxy refused {id}: {message}"),
         Event::Quarantined { route, rule, message } => tracing::warn!("{route}: {rule} is withheld: {message}"),
         Event::Recovered { route, rule } => tracing::info!("{route}: {rule} is served again"),
+        Event::Held { object, .. } => tracing::warn!("{object} is held by what is to stay"),
         Event::Undecodable { object, message } => tracing::error!("{object} was generated wrongly: {message}"),
     }
 }

@@ -3,13 +3,14 @@
 //! GrpcServices and Gateways, what proxies acknowledged, the time → [`Hold`]s, and removals in the order in which callers lose nothing
 //!
 //! **Invariant:** whatever is being deleted is released [`PATIENCE`] after this process saw that as the leader, at the latest: whether
-//! there are proxies or not, and whoever answers for the class.
+//! there are proxies or not, and whoever answers for the class. Only a service whose objects are to stay is held for as long as one
+//! of them has it as its owner, since that one would be collected with it; so long it is said why.
 //! **Invariant:** what a service made outlives it only if it says so; Secrets are left to the garbage collector.
 //!
 //! Knows nothing of how finalizers are written, and is of no use where there is no API server.
 
 use crate::{
-    effects::{Apply, Hold},
+    effects::{Apply, Event, Hold},
     engine::Engine,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -37,11 +38,13 @@ pub(crate) struct Departures {
 /// An object that is being deleted.
 #[derive(Debug)]
 struct Departure {
-    /// When it goes whatever the proxies say.
+    /// When it goes whatever the proxies say, or when it is said next that it does not.
     until: DateTime<Utc>,
     /// Whose proxies have to acknowledge.
     gateways: BTreeSet<NsName>,
     phase: Phase,
+    /// Objects that have it as their owner and are not to have it: whoever writes was told.
+    freed: BTreeSet<Ref>,
 }
 
 /// How far a deletion has come.
@@ -64,7 +67,7 @@ impl Departures {
         self.going.clear();
     }
 
-    /// When the first object goes whatever the proxies say.
+    /// When something has to be done whatever the proxies say.
     pub(crate) fn next_deadline(&self) -> Option<DateTime<Utc>> {
         let waiting = self.going.values().filter(|departure| departure.phase != Phase::Done);
         waiting.map(|departure| departure.until).min()
@@ -161,12 +164,13 @@ impl Engine {
             Kind::GrpcService => (self.reached_through(&object.key), self.first_phase(&object.key)),
             _ => (BTreeSet::from([object.key.clone()]), Phase::Acknowledgement),
         };
-        let departure = Departure { until: self.state.world.now + PATIENCE, gateways, phase };
+        let until = self.state.world.now + PATIENCE;
+        let departure = Departure { until, gateways, phase, freed: BTreeSet::new() };
         self.departures.going.insert(object.clone(), departure);
         match phase {
             Phase::Route => self.remove_route(&object.key),
-            Phase::Independence => self.set_free(&object.key),
             Phase::Acknowledgement | Phase::Done => self.await_withdrawal(object),
+            Phase::Independence => {}
         }
     }
 
@@ -212,10 +216,19 @@ impl Engine {
         }
     }
 
-    fn set_free(&mut self, service: &NsName) {
-        for reference in self.belongings(service) {
-            self.effects.applies.push(Apply::Orphan { service: service.clone(), reference });
+    /// What has a service as its owner is not to have it: that is told once of each, also of what appears late.
+    fn set_free(&mut self, object: &Ref) {
+        let owned: BTreeSet<Ref> = self.belongings(&object.key).into_iter().collect();
+        let now = self.state.world.now;
+        let Some(departure) = self.departures.going.get_mut(object) else { return };
+        for reference in owned.difference(&departure.freed).cloned() {
+            self.effects.applies.push(Apply::Orphan { service: object.key.clone(), reference });
         }
+        if now >= departure.until {
+            departure.until = now + PATIENCE;
+            self.effects.events.push(Event::Held { object: object.clone(), owned: owned.iter().cloned().collect() });
+        }
+        departure.freed = owned;
     }
 
     fn await_withdrawal(&mut self, object: &Ref) {
@@ -237,8 +250,10 @@ impl Engine {
                 _ => {}
             }
         }
-        if self.departures.going.get(object).is_some_and(|departure| departure.phase == Phase::Done) {
-            self.release(object);
+        match self.departures.going.get(object).map(|departure| departure.phase) {
+            Some(Phase::Done) => self.release(object),
+            Some(Phase::Independence) => self.set_free(object),
+            _ => {}
         }
     }
 
@@ -251,7 +266,7 @@ impl Engine {
                 (!belongings().contains(&route), Phase::Acknowledgement)
             }
             Phase::Acknowledgement => (self.is_withdrawn(object, &departure.gateways), Phase::Done),
-            Phase::Independence => (belongings().is_empty(), Phase::Done),
+            Phase::Independence => return belongings().is_empty().then_some(Phase::Done),
             Phase::Done => return None,
         };
         (over || self.state.world.now >= departure.until).then_some(next)
