@@ -26,9 +26,6 @@ use std::{
 /// authored, and what its statuses say.
 const ROUNDS: usize = 8;
 
-/// What is said of a resource that a proxy neither took nor refused.
-const STALLED: &str = "Envoy neither acknowledged nor refused it in time";
-
 /// How often each stage evaluated something, since the start.
 pub type Evaluations = BTreeMap<Stage, u64>;
 
@@ -229,8 +226,8 @@ impl Engine {
                 self.refused(&gateway, &[(id, version)], &message);
                 Vec::new()
             }
-            ProxyEvent::Stalled { gateway, forms, .. } => {
-                self.refused(&gateway, &forms, STALLED);
+            ProxyEvent::Stalled { gateway, proxy, forms } => {
+                self.stalled(&gateway, &proxy, forms);
                 Vec::new()
             }
         };

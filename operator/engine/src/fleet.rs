@@ -235,6 +235,12 @@ impl Fleet {
         Delivery::Pending(format!("waiting for the proxies of Gateway {gateway} to acknowledge it").into())
     }
 
+    /// Whether a proxy other than this one has everything up to a revision. O(proxies of the Gateway).
+    pub(crate) fn is_with_another(&self, gateway: &NsName, proxy: &Text, revision: u64) -> bool {
+        let proxies = self.0.get(gateway).into_iter().flat_map(|squad| &squad.proxies);
+        proxies.into_iter().any(|(name, known)| name != proxy && known.revision >= Some(revision))
+    }
+
     /// What every counted proxy of a Gateway has; `None` while none is counted.
     pub(crate) fn floor(&self, gateway: &NsName) -> Option<u64> {
         self.0.get(gateway).and_then(Squad::floor)

@@ -271,6 +271,34 @@ fn a_stalled_cluster_is_withheld_like_a_refused_one() {
     assert!(proxy.engine.snapshots()[&one()].get(&cluster).is_none());
 }
 
+/// That the proxy `p` stalls on the cluster of the backend `t`, after another one acknowledged a revision of a Gateway.
+fn stalls_beside(proxy: &mut Proxy, gateway: &NsName, revision: u64) {
+    let cluster = Id::new(ResourceType::Cluster, "a/t/9000/h2");
+    let other = ProxyEvent::Synced { gateway: gateway.clone(), proxy: "q".into(), stream: 1, revision };
+    let forms = vec![(cluster.clone(), proxy.version(&cluster))];
+    proxy.tell([other.into(), ProxyEvent::Stalled { gateway: one(), proxy: "p".into(), forms }.into()]);
+}
+
+#[test]
+fn a_proxy_that_is_slow_withholds_no_cluster_that_another_one_took() {
+    let mut proxy = secured();
+    let two = NsName::new("a", "two");
+    proxy.tell([gateway("two", 1, &json!([http("x", 80, None)])), bind("two", 80)]);
+    let parents = json!([{"name": "one"}, {"name": "two"}]);
+    let rules = json!([rule(Some("A"), "a", "t")]);
+    proxy.tell([grpc_route(&meta("a", "r", 2, 1), &parents, &["a.example.com"], &rules)]);
+    let latest = |proxy: &Proxy, gateway: &NsName| proxy.engine.snapshots()[gateway].revision();
+    for gateway in [&one(), &two] {
+        let revision = latest(&proxy, gateway);
+        stalls_beside(&mut proxy, gateway, revision);
+        assert!(proxy.has_cluster("a/t/9000/h2"), "the proxy of {gateway} has it");
+        proxy.tell([ProxyEvent::Gone { gateway: gateway.clone(), proxy: "q".into() }.into()]);
+    }
+    assert!(!proxy.events.iter().any(|event| matches!(event, Event::Refused { .. })));
+    stalls_beside(&mut proxy, &two, 1);
+    assert!(!proxy.has_cluster("a/t/9000/h2"), "the other is not there yet");
+}
+
 #[test]
 fn a_refused_cluster_that_only_gets_copies_leaves_the_snapshot() {
     let mut proxy = Proxy::new();

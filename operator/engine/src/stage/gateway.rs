@@ -1,6 +1,7 @@
 //! Gateways: their plans, what these offer to routes, and the snapshots of their proxies.
 
 use crate::{deps::Task, dirty::Stage, engine::Engine};
+use rustc_hash::FxHashMap;
 use sluice_core::{
     ir,
     key::{Kind, NsName, Ref},
@@ -11,7 +12,7 @@ use sluice_core::{
     world::{Dep, Parent},
 };
 use sluice_envoy::encode;
-use sluice_xds::{Id, Resource, ResourceType, Snapshot};
+use sluice_xds::{Id, Name, Resource, ResourceType, Snapshot, Version};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -25,6 +26,8 @@ pub(crate) struct Gateways {
     /// What the next snapshot changes; later entries for a name win.
     drafts: BTreeMap<NsName, BTreeMap<Id, Option<Arc<Resource>>>>,
     published: BTreeMap<NsName, Arc<Snapshot>>,
+    /// The revision that brought each cluster of a Gateway in the form that it has.
+    brought: BTreeMap<NsName, FxHashMap<Name, u64>>,
 }
 
 impl Gateways {
@@ -75,6 +78,25 @@ impl Gateways {
         }
     }
 
+    /// Notes when clusters came: O(what moved).
+    fn note_clusters(&mut self, gateway: &NsName, snapshot: &Snapshot) {
+        let brought = self.brought.entry(gateway.clone()).or_default();
+        for id in snapshot.changed().iter().filter(|id| id.kind == ResourceType::Cluster) {
+            match snapshot.get(id) {
+                Some(_) => brought.insert(id.name.clone(), snapshot.revision()),
+                None => brought.remove(&id.name),
+            };
+        }
+    }
+
+    /// The Gateways that have a cluster in this form, and the revisions that brought it to them. O(Gateways).
+    pub(crate) fn with_cluster(&self, id: &Id, version: Version) -> impl Iterator<Item = (&NsName, u64)> {
+        self.brought.iter().filter_map(move |(gateway, brought)| {
+            let held = self.snapshot(gateway)?.get(id)?.version == version;
+            held.then_some((gateway, *brought.get(&id.name)?))
+        })
+    }
+
     /// Publishes what the drafts move: O(moved names · log n) each. Returns the Gateways with a new revision.
     fn publish(&mut self) -> Vec<(NsName, u64)> {
         let mut moved = Vec::new();
@@ -89,6 +111,7 @@ impl Gateways {
             }
             let next = if known.is_none() { Some(edit.publish_anyway()) } else { edit.publish() };
             if let Some(snapshot) = next {
+                self.note_clusters(&gateway, &snapshot);
                 moved.push((gateway.clone(), snapshot.revision()));
                 self.snapshots.insert(gateway.clone(), snapshot.clone());
                 self.published.insert(gateway, snapshot);

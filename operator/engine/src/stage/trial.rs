@@ -25,6 +25,9 @@ use std::{
 /// A refused cluster is tried again after this time: a proxy that was merely slow to warm it gets another chance.
 const CLUSTER_REST: TimeDelta = TimeDelta::seconds(60);
 
+/// What is said of a cluster that a proxy neither took nor refused.
+const STALLED: &str = "Envoy neither acknowledged nor refused it in time";
+
 /// What is in doubt.
 #[derive(Debug, Default)]
 pub(crate) struct Trials {
@@ -117,6 +120,16 @@ impl Trials {
 }
 
 impl Engine {
+    /// A proxy neither took nor refused clusters. Those that another one took, with the same Envoy, are sound: this one is slow.
+    pub(crate) fn stalled(&mut self, gateway: &NsName, proxy: &Text, mut forms: Vec<(Id, Version)>) {
+        let fleet = &self.state.fleet;
+        forms.retain(|(id, version)| {
+            let mut places = self.gateways.with_cluster(id, *version);
+            !places.any(|(gateway, revision)| fleet.is_with_another(gateway, proxy, revision))
+        });
+        self.refused(gateway, &forms, STALLED);
+    }
+
     /// A proxy refused resources. Refusals of a version that is no longer wanted say nothing new.
     pub(crate) fn refused(&mut self, gateway: &NsName, forms: &[(Id, Version)], message: &str) {
         let snapshot = self.gateways.snapshot(gateway).cloned();
