@@ -33,7 +33,8 @@ pub enum Input {
         proxy: Text,
     },
     /// What became of an [`Apply::Put`] or of an [`Issue`]. Silence means that it is still under way: whoever writes tries again, at
-    /// growing intervals, whatever it said of the last attempt, and speaks again when the answer differs.
+    /// growing intervals, whatever it said of the last attempt, and speaks again when the answer differs. Only what cannot be made is
+    /// not tried again before it is asked for again: it would fail the same way.
     Wrote {
         /// The object.
         reference: Ref,

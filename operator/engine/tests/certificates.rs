@@ -1,14 +1,14 @@
-//! A certificate that is replaced by one that proxies could not use stays in service.
+//! A certificate that is replaced by one that proxies could not use stays in service; one that cannot be made is said to be.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on shall end")]
 
 mod world;
 
 use serde_json::{Value, json};
-use sluice_core::key::{Kind, NsName};
-use sluice_engine::{Effects, Engine, Input, scratch};
+use sluice_core::key::{Kind, NsName, Ref};
+use sluice_engine::{Effects, Engine, Input, WriteOutcome, scratch};
 use sluice_xds::{Id, ResourceType, Version};
-use world::{CERTIFICATES, bind, class, delete, engine, gateway, https, put, secret};
+use world::{CERTIFICATES, bind, class, delete, engine, gateway, https, meta, put, secret, tls_secret};
 
 fn unfit() -> Input {
     let data = json!({"tls.crt": CERTIFICATES[0].0, "tls.key": CERTIFICATES[1].1});
@@ -64,4 +64,44 @@ fn a_certificate_that_was_never_fit_and_one_that_is_deleted_are_not_served() {
     assert_eq!(served(&engine), None);
     engine.step([unfit()]);
     assert_eq!(served(&engine), None, "what was deleted does not come back");
+}
+
+fn self_signed() -> Input {
+    let spec = json!({
+        "hostnames": ["a.example.com"], "gateways": [{"name": "own", "own": {"gatewayClassName": "sluice"}}],
+        "tls": {"type": "SelfSigned"}, "backends": [{"name": "only", "service": {"name": "s", "port": 9000}}],
+    });
+    put(Kind::GrpcService, json!({"metadata": meta("a", "svc", 1, 5), "spec": spec}))
+}
+
+/// The Secrets that are asked for.
+fn asked(effects: &Effects) -> Vec<&str> {
+    effects.issues.iter().map(|issue| &*issue.secret.name).collect()
+}
+
+/// Reason and message of `CertificateReady`, if the service says something new.
+fn ready(effects: &Effects) -> Option<(String, String)> {
+    let status = effects.statuses.iter().rfind(|update| update.target.kind == Kind::GrpcService)?.status.value();
+    let mut conditions = status["conditions"].as_array().unwrap().iter();
+    let found = conditions.find(|found| found["type"] == "CertificateReady").unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    Some((text(&found["reason"]), text(&found["message"])))
+}
+
+#[test]
+fn a_certificate_that_cannot_be_made_is_said_to_be_and_asked_for_again_of_another_ca() {
+    let mut engine = engine();
+    let first = engine.step([class(None), self_signed()]);
+    assert_eq!(asked(&first), ["svc-ca"]);
+    let authority = |which| put(Kind::Secret, tls_secret(&first.issues[0].metadata, which));
+    assert_eq!(asked(&engine.step([authority(0)])), ["svc-tls"]);
+    let leaf = Ref::new(Kind::Secret, NsName::new("a", "svc-tls"));
+    let outcome = WriteOutcome::Refused("its tls.key is not a key".into());
+    let effects = engine.step([Input::Wrote { reference: leaf, generation: 0, outcome }]);
+    let expected = ("IssuerFailed", "Secret svc-tls cannot be made: its tls.key is not a key");
+    assert_eq!(ready(&effects).as_ref().map(|(reason, words)| (&**reason, &**words)), Some(expected));
+    assert_eq!(asked(&effects), [] as [&str; 0]);
+    let effects = engine.step([authority(1)]);
+    assert_eq!(asked(&effects), ["svc-tls"], "this CA may sign");
+    assert_eq!(ready(&effects).unwrap().0, "Issuing");
 }

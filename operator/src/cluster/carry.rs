@@ -79,9 +79,10 @@ impl Carry for Operator {
             self.directory.publish(gateway, snapshot.clone());
         }
         self.follow(engine);
+        let mut next = Vec::new();
         if self.led {
             self.keep_refused(engine);
-            effects.issues.iter().for_each(|issue| self.issue(issue, engine));
+            next.extend(effects.issues.iter().filter_map(|issue| self.issue(issue, engine)));
             effects.events.into_iter().filter_map(note).for_each(|note| self.queues.events.note(note));
         }
         effects.applies.into_iter().for_each(|apply| self.queues.objects.put(apply.reference().clone(), apply.into()));
@@ -89,7 +90,7 @@ impl Carry for Operator {
         statuses.for_each(|update| self.say(update));
         effects.holds.into_iter().for_each(|(object, hold)| self.queues.holds.put(object, hold));
         effects.infrastructure.into_iter().for_each(|(gateway, it)| self.queues.infrastructure.put(gateway, it));
-        Vec::new()
+        next
     }
 }
 
@@ -123,16 +124,17 @@ impl Operator {
         }
     }
 
-    /// Makes a certificate. What cannot be made is said, and asked for again only once its Secret or what is wished of it moves:
-    /// the same CA with the same names would fail the same way.
-    fn issue(&self, issue: &Issue, engine: &Engine) {
+    /// Makes a certificate. What cannot be made is said, and asked for again only once its Secret, its CA or what is wished of it
+    /// moves: the same CA with the same names would fail the same way.
+    fn issue(&self, issue: &Issue, engine: &Engine) -> Option<Input> {
         let world = &engine.state().world;
         match certificates::made(issue, world) {
             Ok((value, object)) => {
                 let seen = world.all::<Secret>().get(&issue.secret).cloned();
                 self.queues.objects.put(object.reference(), Work::Issued(value, seen));
+                None
             }
-            Err(error) => tracing::error!("Secret {}: {error:#}", issue.secret),
+            Err(error) => Some(certificates::unmade(issue, &error)),
         }
     }
 }
@@ -164,8 +166,10 @@ fn note(event: Event) -> Option<Note> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-    use sluice_engine::Settings;
+    use chrono::DateTime;
+    use serde_json::{Value, json};
+    use sluice_core::world::{Change, Object};
+    use sluice_engine::{Settings, WriteOutcome};
     use tokio::time::{Duration, timeout};
 
     #[tokio::test]
@@ -190,5 +194,37 @@ mod tests {
         queues.memory.done(&());
         step(Vec::new());
         assert_eq!(queues.memory.len(), 0, "it is kept");
+    }
+
+    fn told(kind: Kind, value: Value) -> Input {
+        Change::from(Object::decode(kind, value).unwrap()).into()
+    }
+
+    fn service() -> Input {
+        let spec = json!({
+            "hostnames": ["a.example.com"], "gateways": [{"name": "own", "own": {"gatewayClassName": "sluice"}}],
+            "tls": {"type": "SelfSigned"}, "backends": [{"name": "s", "service": {"name": "s", "port": 9000}}],
+        });
+        told(Kind::GrpcService, json!({"metadata": {"namespace": "a", "name": "svc", "uid": "u"}, "spec": spec}))
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_told_to_the_engine() {
+        let mut engine = Engine::new(Settings::default());
+        let clock = Input::Change(Change::Clock(DateTime::from_timestamp(1_800_000_000, 0).unwrap()));
+        let effects = engine.step([clock, Input::Leader(true), service()]);
+        let [authority] = effects.issues.as_slice() else { panic!("{:?}", effects.issues) };
+        let (mut secret, _) = certificates::made(authority, &engine.state().world).unwrap();
+        let queues = Queues::default();
+        let mut operator = Operator::new(Directory::default(), Leadership::default(), queues.clone(), Scope::Cluster);
+        assert!(operator.carry(effects, &engine).is_empty());
+        secret["data"]["tls.key"] = json!("bm9uZQ==");
+        let effects = engine.step([told(Kind::Secret, secret)]);
+        let told = operator.carry(effects, &engine);
+        let [Input::Wrote { reference, generation: 0, outcome: WriteOutcome::Refused(words) }] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert_eq!(*reference, Ref::new(Kind::Secret, NsName::new("a", "svc-tls")));
+        assert_eq!(&**words, "signing with the CA in Secret a/svc-ca: its tls.key is not a key");
     }
 }

@@ -116,7 +116,7 @@ impl Carry for Operator {
             self.directory.publish(gateway, snapshot.clone());
             self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).insert(gateway.clone(), snapshot.clone());
         }
-        let mut next: Vec<_> = effects.issues.iter().filter_map(|issue| self.issue(issue, engine)).collect();
+        let mut next: Vec<_> = effects.issues.iter().map(|issue| self.issue(issue, engine)).collect();
         self.show(effects);
         next.extend(self.settle_ports(engine));
         self.settle_children();
@@ -151,16 +151,18 @@ fn tell(gateway: &NsName, port: u16, outcome: &Outcome) {
 }
 
 impl Operator {
-    /// Makes a certificate. What cannot be made is said, and asked for again only once its Secret or what is wished of it moves:
-    /// the same CA with the same names would fail the same way.
-    fn issue(&mut self, issue: &Issue, engine: &Engine) -> Option<Input> {
-        let made = certificates::made(issue, &engine.state().world);
-        let (value, object) = made.map_err(|error| tracing::error!("Secret {}: {error:#}", issue.secret)).ok()?;
+    /// Makes a certificate. What cannot be made is said, and asked for again only once its Secret, its CA or what is wished of it
+    /// moves: the same CA with the same names would fail the same way.
+    fn issue(&mut self, issue: &Issue, engine: &Engine) -> Input {
+        let (value, object) = match certificates::made(issue, &engine.state().world) {
+            Ok(made) => made,
+            Err(error) => return certificates::unmade(issue, &error),
+        };
         tracing::info!("made the certificate of Secret {}", issue.secret);
         on(&self.board, |board| board.set_generated(&object.reference(), Some(value.clone())));
         self.issued.insert(issue.secret.to_string(), value);
         self.keep_issued();
-        Some(Input::Change(Change::Upsert(object)))
+        Input::Change(Change::Upsert(object))
     }
 
     fn keep_issued(&self) {

@@ -1,6 +1,6 @@
 //! Makes what the core may not: keys, serial numbers, signatures.
 //!
-//! [`Issue`] (and the CA's Secret) → a Secret as JSON
+//! [`Issue`] (and the CA's Secret) → a Secret as JSON, or why there is none
 //!
 //! Must not know: when a certificate is needed, or what it has to say: both are in the [`Issue`].
 
@@ -15,9 +15,10 @@ use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use sluice_core::{
     author::{CertSpec, Issue, Issuer as Signer},
-    key::Kind,
+    key::{Kind, Ref},
     world::{Object, World, secret::Secret},
 };
+use sluice_engine::{Input, WriteOutcome};
 
 /// Makes the Secret that was asked for, signed by a CA that is in the world; as JSON and decoded.
 ///
@@ -31,6 +32,15 @@ pub(crate) fn made(wanted: &Issue, world: &World) -> anyhow::Result<(Value, Obje
     let value = issue(wanted, authority.map(|secret| &**secret))?;
     let object = Object::decode(Kind::Secret, value.clone())?;
     Ok((value, object))
+}
+
+/// Says that it could not be made, to people and as the engine takes it.
+pub(crate) fn unmade(wanted: &Issue, error: &anyhow::Error) -> Input {
+    tracing::error!("Secret {}: {error:#}", wanted.secret);
+    // The causes below say where in a parser it went wrong: the log has them.
+    let words = error.chain().take(2).map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let outcome = WriteOutcome::Refused(words.into());
+    Input::Wrote { reference: Ref::new(Kind::Secret, wanted.secret.clone()), generation: 0, outcome }
 }
 
 /// Makes the Secret that was asked for; `authority` is the Secret of the CA that signs, unless it is a CA itself.

@@ -13,9 +13,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sluice_api::{GrpcServiceSpec, grpcservice::DeletionPolicy};
 use sluice_core::{
-    author::{self, Authored, Desired, Issue, WriteOutcome},
+    author::{self, Authored, Desired, Issue, Issuer, WriteOutcome},
     key::{Kind, NsName, Ref},
-    world::{Change, Object, Own},
+    world::{Change, Object, Own, World, secret::Secret},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -198,8 +198,13 @@ impl Authors {
     }
 }
 
-fn asked(service: &NsName, issue: &Issue) -> Asked {
-    let wish = fingerprint_of(&(&issue.spec.common_name, &issue.spec.sans, format!("{:?}", issue.spec.issuer)));
+/// What cannot be signed by a CA is asked for again once that is another one.
+fn asked(service: &NsName, issue: &Issue, world: &World) -> Asked {
+    let signer = match &issue.spec.issuer {
+        Issuer::Itself => None,
+        Issuer::Authority(secret) => Some((secret, world.all::<Secret>().get(secret).map(|held| &held.data.0))),
+    };
+    let wish = fingerprint_of(&(&issue.spec.common_name, &issue.spec.sans, signer));
     Asked { service: service.clone(), wish }
 }
 
@@ -245,9 +250,10 @@ impl Engine {
             self.remove(service, reference);
         }
         for issue in authored.map(|authored| authored.issues.as_slice()).unwrap_or_default() {
-            let wanted = asked(service, issue);
+            let wanted = asked(service, issue, &self.state.world);
             if self.authors.asked.get(&issue.secret) != Some(&wanted) {
                 self.authors.asked.insert(issue.secret.clone(), wanted);
+                self.state.forget_outcome(&Ref::new(Kind::Secret, issue.secret.clone()));
                 self.effects.issues.push(issue.clone());
             }
         }

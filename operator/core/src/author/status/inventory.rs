@@ -34,7 +34,7 @@ enum Standing {
     Owned(Text),
     /// Somebody else's fields stand in the way.
     Conflict(Text),
-    /// The API server said no, in these words.
+    /// The API server said no, or what makes certificates, in these words.
     Refused(Text),
 }
 
@@ -107,6 +107,12 @@ impl Item {
         })
     }
 
+    /// What stands in the way of a certificate that has to be made.
+    pub(super) fn unmade(&self, service: &NsName) -> Option<String> {
+        let is_unmade = self.object.kind == Kind::Secret && matches!(self.standing, Standing::Refused(_));
+        is_unmade.then(|| self.word(service).1)
+    }
+
     /// What it has to say in `Generated`.
     pub(super) fn word(&self, service: &NsName) -> (GeneratedReason, String) {
         let label = format!("{} {}", self.object.kind, self.object.key.name);
@@ -129,6 +135,9 @@ impl Item {
                 GeneratedReason::FieldConflict,
                 format!("{label} has fields that are managed by {who}: take them out there, or delete the object"),
             ),
+            Standing::Refused(words) if self.object.kind == Kind::Secret => {
+                (GeneratedReason::ApplyFailed, format!("{label} cannot be made: {words}"))
+            }
             Standing::Refused(words) => {
                 (GeneratedReason::ApplyFailed, format!("the API server refused {label}: {words}"))
             }

@@ -159,7 +159,10 @@ impl Facts<'_, '_> {
             State::OfListener => {
                 (CertificateReadyReason::ListenerCertificate, "the listeners bring their own certificates".into())
             }
-            State::Issuing { secret } => (CertificateReadyReason::Issuing, format!("Secret {secret} is being made")),
+            State::Issuing { secret } => match self.items.iter().find_map(|item| item.unmade(self.service)) {
+                Some(words) => (CertificateReadyReason::IssuerFailed, words),
+                None => (CertificateReadyReason::Issuing, format!("Secret {secret} is being made")),
+            },
             State::Issued { secret, not_after, .. } if expired(*not_after) => (
                 CertificateReadyReason::Expired,
                 format!(

@@ -180,9 +180,12 @@ fn nothing_is_said_of_a_generation_whose_objects_are_still_to_come() {
 fn a_secret_that_cannot_be_made_is_said_to_be() {
     let refused = WriteOutcome::Refused("secrets is forbidden".into());
     let outcomes = BTreeMap::from([(Ref::new(Kind::Secret, NsName::new("shop", "echo-ca")), refused)]);
-    let (truth, reason, message) = said(&after(&written(&json!({})), &outcomes), "Generated");
-    assert_eq!((truth.as_str(), reason.as_str()), ("False", "ApplyFailed"));
-    assert!(message.contains("the API server refused Secret echo-ca: secrets is forbidden"), "{message}");
+    let status = after(&written(&json!({})), &outcomes);
+    for (kind, expected) in [("Generated", "ApplyFailed"), ("CertificateReady", "IssuerFailed")] {
+        let (truth, reason, message) = said(&status, kind);
+        assert_eq!((truth.as_str(), reason.as_str()), ("False", expected));
+        assert!(message.contains("Secret echo-ca cannot be made: secrets is forbidden"), "{message}");
+    }
 }
 
 #[test]
