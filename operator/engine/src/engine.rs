@@ -125,6 +125,9 @@ impl Engine {
             let grace = self.settings.grace;
             self.state.grace_until.get_or_insert(now + grace);
             self.dirty.mark_all(self.deps.expire(now));
+            if self.state.quarantine.is_due(now) {
+                Arc::make_mut(&mut self.state.quarantine).release_due(now);
+            }
         }
         if let Change::Upsert(object) = &change
             && self.succeeds(object)

@@ -76,7 +76,7 @@ pub struct Memory {
 
 impl Memory {
     /// Whose rule it was.
-    pub(crate) fn route(&self) -> &Ref {
+    pub fn route(&self) -> &Ref {
         &self.route
     }
 }
@@ -209,6 +209,21 @@ impl Quarantine {
     /// Tries a rule again.
     pub(crate) fn release(&mut self, key: &RuleKey) -> Option<Refusal> {
         self.rules.remove(key)
+    }
+
+    /// Drops the refusals of a route that is gone. O(rules refused).
+    pub(crate) fn forget(&mut self, route: &Ref) {
+        self.rules.retain(|key, _| key.route != *route);
+    }
+
+    /// Whether a cluster may be tried again.
+    pub(crate) fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.clusters.values().any(|refusal| refusal.until <= now)
+    }
+
+    /// Forgets the clusters that may be tried again.
+    pub(crate) fn release_due(&mut self, now: DateTime<Utc>) {
+        self.clusters.retain(|_, refusal| now < refusal.until);
     }
 
     /// Keeps a cluster from the proxies until an instant.

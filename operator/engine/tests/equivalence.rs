@@ -451,6 +451,11 @@ fn check(engine: &Engine, server: &mut Server) {
         assert!(wanted.map_or_else(|| keeps(gateway), |wanted| wanted == runs), "what runs for {gateway}");
     }
     assert!(expected.infrastructure.keys().all(|gateway| server.infrastructure.contains_key(gateway)), "what runs");
+    let remembered = engine.state().quarantine.memory();
+    assert!(
+        remembered.iter().all(|memory| world.routes().contains_key(memory.route())),
+        "refusals of routes that are gone"
+    );
     let (expected, mut found) = (essence(expected), essence(server.output(engine)));
     found.desired.retain(|object, _| !expected.leaving.contains(object));
     assert_eq!(found.resources, expected.resources, "resources");

@@ -405,3 +405,23 @@ fn a_last_good_form_survives_a_restart_until_its_rule_is_mended() {
     assert!(after.programmed().starts_with("True Programmed"), "{}", after.programmed());
     assert_eq!(after.engine.state().quarantine.memory(), []);
 }
+
+#[test]
+fn what_was_refused_of_a_route_is_forgotten_with_it() {
+    let mut proxy = Proxy::new();
+    proxy.poison.insert("A");
+    proxy.tell([route(1, &[("A", "t")])]);
+    assert_eq!(proxy.engine.state().quarantine.memory().len(), 1);
+    proxy.tell([world::delete(Kind::GrpcRoute, "a", "r")]);
+    assert_eq!(proxy.engine.state().quarantine.memory(), []);
+}
+
+#[test]
+fn a_refused_cluster_is_forgotten_once_it_is_tried_again() {
+    let mut proxy = secured();
+    proxy.refuse(&Id::new(ResourceType::Cluster, "a/t/9000/h2"), "bad cluster");
+    let is_kept = |proxy: &Proxy| format!("{:?}", proxy.engine.state().quarantine).contains("bad cluster");
+    assert!(is_kept(&proxy));
+    proxy.tell([world::clock(1)]);
+    assert!(!is_kept(&proxy));
+}

@@ -191,6 +191,9 @@ impl Engine {
             self.dirty.mark(Task::Project(route.clone()));
             return;
         };
+        if self.state.quarantine.has(route) {
+            Arc::make_mut(&mut self.state.quarantine).forget(route);
+        }
         self.mark_backend_tls(&before.raw);
         self.move_claims(route, Some(&before), None);
         self.move_gateways(route, Some(&before), None);
