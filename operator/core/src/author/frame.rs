@@ -66,6 +66,8 @@ impl Frame {
     }
 }
 
+/// Without `blockOwnerDeletion`: it only matters to those who delete in the foreground, and where owner references are enforced
+/// (OpenShift), saying it takes the right to update finalizers of GrpcServices.
 fn owner_reference(meta: &Meta) -> Value {
     json!({
         "apiVersion": Kind::GrpcService.api_version(),
@@ -73,6 +75,5 @@ fn owner_reference(meta: &Meta) -> Value {
         "name": meta.key.name,
         "uid": meta.uid,
         "controller": true,
-        "blockOwnerDeletion": true,
     })
 }

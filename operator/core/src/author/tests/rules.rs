@@ -92,7 +92,7 @@ fn every_object_carries_the_owner_the_labels_and_what_the_user_adds() {
     assert_eq!(authored.objects.len(), 4);
     let owner = json!({
         "apiVersion": "sluice.dev/v1alpha1", "kind": "GrpcService", "name": "echo", "uid": "uid-echo",
-        "controller": true, "blockOwnerDeletion": true,
+        "controller": true,
     });
     let labels = json!({"team": "shop", "app.kubernetes.io/managed-by": "sluice", "sluice.dev/grpcservice": "echo"});
     let secrets = authored.issues.iter().map(|issue| &issue.metadata);
