@@ -3,6 +3,7 @@
 //! objects as they come, statuses as they go → durations
 //!
 //! **Invariant:** there is one entry for each object at most: a later generation takes the place of one that never got there.
+//! **Invariant:** only what came and went under one lead is timed: in between, others said when it arrived.
 //!
 //! Must not know: what an object means.
 
@@ -43,6 +44,17 @@ impl Deliveries {
             Input::Change(Change::Delete(reference)) => drop(self.0.remove(reference)),
             _ => {}
         }
+    }
+
+    /// Nobody here says any more when something arrives.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    /// Whether nothing is on its way.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// How long a change took, if this status says that it has arrived.
@@ -123,6 +135,6 @@ mod tests {
         let mut deliveries = Deliveries::default();
         deliveries.note(&Input::Change(route(1).into()), &World::default());
         deliveries.note(&Input::Change(Change::Delete(route(1).reference())), &World::default());
-        assert!(deliveries.0.is_empty());
+        assert!(deliveries.is_empty());
     }
 }

@@ -3,14 +3,16 @@
 //! Must not know: who reads them.
 
 use super::Step;
+use chrono::{DateTime, Utc};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use sluice_engine::{Effects, Engine, Stage};
+use sluice_core::key::NsName;
+use sluice_engine::{Effects, Engine};
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -34,8 +36,8 @@ pub(crate) struct Metrics {
     statuses: Counter,
     certificates: Counter,
     findings: Gauge,
-    /// How often certificates had been loaded when their expiry was looked at last.
-    certified: AtomicU64,
+    /// The certificate whose end is told.
+    first: Mutex<Option<(NsName, DateTime<Utc>)>>,
 }
 
 impl Metrics {
@@ -86,7 +88,7 @@ impl Metrics {
             statuses,
             certificates,
             findings,
-            certified: AtomicU64::default(),
+            first: Mutex::default(),
         }
     }
 
@@ -131,16 +133,17 @@ impl Metrics {
         }
     }
 
-    /// Costs O(certificates served), when one of them was loaded.
     fn look_at_certificates(&self, engine: &Engine) {
-        let certified = engine.evaluations().get(&Stage::Certify).copied().unwrap_or_default();
-        if self.certified.swap(certified, Ordering::Relaxed) == certified {
+        let first = engine.first_expiry().map(|(secret, end)| (secret.clone(), end));
+        let mut told = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told == first {
             return;
         }
         self.expiry.clear();
-        if let Some((secret, end)) = engine.first_expiry() {
+        if let Some((secret, end)) = &first {
             self.expiry.get_or_create(&[("secret", secret.to_string())]).set(end.timestamp());
         }
+        *told = first;
     }
 
     /// Notes how many findings there are.
@@ -160,9 +163,58 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sluice_core::key::NsName;
+    use serde_json::{Value, json};
+    use sluice_core::{
+        key::Kind,
+        world::{Change, Object},
+    };
     use sluice_engine::{Input, ProxyEvent, Settings};
     use sluice_xds::{Id, ResourceType, Version};
+
+    fn told(kind: Kind, value: Value) -> Input {
+        Change::from(Object::decode(kind, value).unwrap()).into()
+    }
+
+    /// A Gateway whose listener has this certificate.
+    fn gateway(secret: &str) -> Input {
+        let tls = json!({"certificateRefs": [{"name": secret}]});
+        let listener = json!({"name": "x", "port": 443, "protocol": "HTTPS", "tls": tls});
+        let spec = json!({"gatewayClassName": "sluice", "listeners": [listener]});
+        told(Kind::Gateway, json!({"metadata": {"namespace": "a", "name": "g"}, "spec": spec}))
+    }
+
+    fn secret(name: &str, chain: &str, key: &str) -> Input {
+        let data = json!({"tls.crt": chain, "tls.key": key});
+        let metadata = json!({"namespace": "a", "name": name});
+        told(Kind::Secret, json!({"metadata": metadata, "type": "kubernetes.io/tls", "stringData": data}))
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_told_while_it_is_served() {
+        let (metrics, mut engine) = (Metrics::new(), Engine::new(Settings::default()));
+        let mut secrets = |inputs: Vec<Input>| {
+            let step = Step::begin(&inputs);
+            let effects = engine.step(inputs);
+            metrics.stepped(&step, &effects, &engine);
+            let text = metrics.text();
+            let series =
+                text.lines().filter_map(|line| line.strip_prefix("sluice_certificate_expiry_seconds{secret=\""));
+            series.filter_map(|line| Some(line.split_once('"')?.0.to_owned())).collect::<Vec<_>>()
+        };
+        let class = json!({"metadata": {"name": "sluice"}, "spec": {"controllerName": sluice_api::CONTROLLER_NAME}});
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let world = vec![
+            Input::Change(Change::Clock(now)),
+            told(Kind::GatewayClass, class),
+            secret("a", include_str!("../../engine/tests/world/a.crt"), include_str!("../../engine/tests/world/a.key")),
+            secret("b", include_str!("../../engine/tests/world/b.crt"), include_str!("../../engine/tests/world/b.key")),
+            gateway("a"),
+        ];
+        assert_eq!(secrets(world), ["a/a"]);
+        assert_eq!(secrets(vec![gateway("b")]), ["a/b"]);
+        let gone = Change::Delete(sluice_core::key::Ref::new(Kind::Gateway, NsName::new("a", "g")));
+        assert_eq!(secrets(vec![gone.into()]), [] as [&str; 0]);
+    }
 
     #[test]
     fn a_scrape_tells_what_was_counted() {

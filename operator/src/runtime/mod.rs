@@ -104,6 +104,9 @@ impl<C: Carry> Runtime<C> {
             inputs.insert(0, Input::Change(Change::Clock(Utc::now())));
             let effects = self.engine.step(inputs);
             self.wake = effects.wake;
+            if !self.engine.state().leads() {
+                self.deliveries.forget();
+            }
             let arrived = effects.statuses.iter().filter_map(|update| self.deliveries.arrived(update));
             arrived.for_each(|took| self.metrics.arrived(took));
             self.metrics.stepped(&step, &effects, &self.engine);
@@ -209,6 +212,28 @@ fn proxy_event(report: Report) -> ProxyEvent {
 mod tests {
     use super::*;
     use chrono::TimeDelta;
+
+    struct Idle;
+
+    impl Carry for Idle {
+        fn carry(&mut self, _: Effects, _: &Engine) -> Vec<Input> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn what_was_on_its_way_when_the_lead_was_lost_is_not_timed() {
+        let metrics = Arc::new(Metrics::new());
+        let mut runtime = Runtime::new(Engine::new(sluice_engine::Settings::default()), Idle, metrics);
+        runtime.step(vec![Input::Leader(true)]);
+        let metadata = serde_json::json!({"namespace": "a", "name": "r", "generation": 1});
+        let route = serde_json::json!({"metadata": metadata, "spec": {"parentRefs": [], "rules": []}});
+        let route = sluice_core::world::Object::decode(sluice_core::key::Kind::GrpcRoute, route).unwrap();
+        runtime.take(Change::from(route).into());
+        assert!(!runtime.deliveries.is_empty());
+        runtime.step(vec![Input::Leader(false)]);
+        assert!(runtime.deliveries.is_empty());
+    }
 
     #[test]
     fn a_wake_up_is_waited_for_until_its_time_and_a_minute_at_most() {

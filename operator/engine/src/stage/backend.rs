@@ -11,7 +11,10 @@ use sluice_core::{
 };
 use sluice_envoy::encode;
 use sluice_xds::{Id, Resource, ResourceType};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The clusters that hosts name.
 #[derive(Debug, Default)]
@@ -27,7 +30,11 @@ struct Backend {
 
 /// What chains and clusters name by SDS.
 #[derive(Debug, Default)]
-pub(crate) struct Certificates(FxHashMap<Material, Served>);
+pub(crate) struct Certificates {
+    served: FxHashMap<Material, Served>,
+    /// When certificates end, the first one first.
+    ends: BTreeSet<(DateTime<Utc>, NsName)>,
+}
 
 #[derive(Debug, Default)]
 struct Served {
@@ -36,6 +43,17 @@ struct Served {
     end: Option<DateTime<Utc>>,
     /// How many things of each Gateway name it: its chains count as one, each of its clusters as one; never 0.
     uses: BTreeMap<NsName, usize>,
+}
+
+impl Certificates {
+    /// A certificate that is served is another one, or is served no longer.
+    fn end_moved(&mut self, material: &Material, before: Option<DateTime<Utc>>, after: Option<DateTime<Utc>>) {
+        let Material::Certificate(secret) = material else { return };
+        if let Some(end) = before {
+            self.ends.remove(&(end, secret.clone()));
+        }
+        self.ends.extend(after.map(|end| (end, secret.clone())));
+    }
 }
 
 /// What is served by SDS, if it can be, and when it ends.
@@ -137,11 +155,11 @@ impl Engine {
 
     /// A chain or a cluster of a Gateway names something that is served by SDS.
     pub(crate) fn use_material(&mut self, gateway: &NsName, material: &Material) {
-        if !self.certificates.0.contains_key(material) {
-            self.certificates.0.insert(material.clone(), Served::default());
+        if !self.certificates.served.contains_key(material) {
+            self.certificates.served.insert(material.clone(), Served::default());
             self.certify(material);
         }
-        let Some(served) = self.certificates.0.get_mut(material) else { return };
+        let Some(served) = self.certificates.served.get_mut(material) else { return };
         *served.uses.entry(gateway.clone()).or_default() += 1;
         if let Some(resource) = &served.resource {
             self.gateways.set(gateway, resource.clone());
@@ -150,7 +168,7 @@ impl Engine {
 
     /// A chain or a cluster of a Gateway does not name it any more.
     pub(crate) fn drop_material(&mut self, gateway: &NsName, material: &Material) {
-        let Some(served) = self.certificates.0.get_mut(material) else { return };
+        let Some(served) = self.certificates.served.get_mut(material) else { return };
         let Some(uses) = served.uses.get_mut(gateway) else { return };
         *uses -= 1;
         if *uses == 0 {
@@ -158,8 +176,9 @@ impl Engine {
             self.gateways.remove(gateway, secret_id(material));
         }
         if served.uses.is_empty() {
-            let task = Task::Certify(material.clone());
-            self.certificates.0.remove(material);
+            let (task, end) = (Task::Certify(material.clone()), served.end);
+            self.certificates.served.remove(material);
+            self.certificates.end_moved(material, end, None);
             self.dirty.unmark(&task);
             self.deps.forget(&task);
         }
@@ -169,7 +188,8 @@ impl Engine {
     pub(crate) fn certify(&mut self, material: &Material) {
         let task = Task::Certify(material.clone());
         let loaded = self.evaluate(&task, |read| load(material, read));
-        let Some(served) = self.certificates.0.get_mut(material) else { return };
+        let Some(served) = self.certificates.served.get_mut(material) else { return };
+        let before = served.end;
         (served.resource, served.end) = loaded.map_or((None, None), |(resource, end)| (Some(resource), end));
         for gateway in served.uses.keys() {
             match &served.resource {
@@ -177,17 +197,15 @@ impl Engine {
                 None => self.gateways.remove(gateway, secret_id(material)),
             }
         }
+        let after = served.end;
+        self.certificates.end_moved(material, before, after);
     }
 }
 
 impl Engine {
-    /// Which of the certificates that are served ends first, and when. O(certificates).
+    /// Which of the certificates that are served ends first, and when.
     pub fn first_expiry(&self) -> Option<(&NsName, DateTime<Utc>)> {
-        let ends = self.certificates.0.iter().filter_map(|(material, served)| match material {
-            Material::Certificate(secret) => Some((secret, served.end?)),
-            Material::Authorities(_) => None,
-        });
-        ends.min_by_key(|(secret, end)| (*end, *secret))
+        self.certificates.ends.first().map(|(end, secret)| (secret, *end))
     }
 }
 
