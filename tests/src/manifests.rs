@@ -87,8 +87,9 @@ pub fn service(name: &str) -> Value {
 pub fn endpoints(name: &str, address: SocketAddr) -> Value {
     let mut metadata = metadata(name);
     metadata["labels"] = json!({"kubernetes.io/service-name": metadata["name"]});
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
     json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, "addressType": "IPv4",
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, "addressType": family,
         "ports": [{"name": "grpc", "port": address.port(), "protocol": "TCP"}],
         "endpoints": [{"addresses": [address.ip()], "conditions": {"ready": true}}],
     })

@@ -56,12 +56,12 @@ async fn a_paused_leader_that_wakes_up_again_writes_nothing() {
         .await;
 }
 
-/// Stops a process of the cluster, and starts it again when this ends.
+/// Kills a process of the cluster, and starts it again when this ends.
 struct Stopped;
 
 impl Stopped {
     fn new(daemon: &str) -> Self {
-        let output = Command::new(repository().join("hack/cluster")).args(["stop", daemon]).output().unwrap();
+        let output = Command::new(repository().join("hack/cluster")).args(["kill", daemon]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Self
     }

@@ -40,6 +40,9 @@ fn default_gateway(stage: &Stage) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn scaling_proxies_moves_no_condition_and_fails_no_call() {
     let stage = Stage::set("scaled-proxies");
+    // What earlier tests have left is still being taken down, and its statuses are written.
+    let gone = ["wait", "--for=delete", "namespace", "--field-selector", "status.phase=Terminating", "--timeout=240s"];
+    stage.cluster.kubectl(&gone).unwrap();
     scale(&stage, 1);
     let audit = Audit::now().unwrap();
     stage.unnoticed(CALLS, Duration::from_secs(5), |stage| scale(stage, 5)).await;

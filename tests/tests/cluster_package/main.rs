@@ -67,6 +67,12 @@ async fn an_upgrade_and_a_rollback_under_load_fail_no_call() {
     turn.change(&callers, &rollback).await;
 }
 
+/// Waits until nothing is left to be said: a Gateway's status, and a ListenerSet's, is written once a second at most.
+fn all_is_said() {
+    // house(sleep): nothing tells that nothing more is said.
+    std::thread::sleep(Duration::from_secs(2));
+}
+
 /// Everything of the guide's third scenario in both forms, under names that do not meet.
 fn applied_objects() -> Vec<String> {
     ["03-reflection/gateway-api.yaml", "03-reflection/grpcservice.yaml"]
@@ -96,6 +102,7 @@ fn what_is_applied_twice_shows_no_difference_and_makes_nobody_write() {
         let difference = ["diff", "--namespace", namespace, "--filename", "-"];
         assert_eq!(turn.cluster.kubectl_reading(&difference, object).unwrap(), "");
     }
+    all_is_said();
     let audit = Audit::now().unwrap();
     apply();
     // A third party's edit that is heard of by the same watch, after whatever the second apply may have caused.
@@ -125,6 +132,7 @@ fn a_restart_of_the_operator_writes_nothing() {
     let scene = Scene::set(&turn.cluster, "restarted").unwrap();
     scene.expose("echo", "restarted.example.com").unwrap();
     let former = Release::leader(&turn.cluster).unwrap();
+    all_is_said();
     let audit = Audit::now().unwrap();
     let restart = ["rollout", "restart", "--namespace", Release::NAMESPACE, "deployment/sluice"];
     turn.cluster.kubectl(&restart).unwrap();

@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 use sluice_tests::{
     calls::{Outcome, Speech, call},
+    echoes::Echo,
     local::{PATIENCE, Sluice},
     manifests::{Certificate, backend, endpoints, everything_to, file, gateway, route, service},
     recorder::Recorder,
@@ -282,9 +284,27 @@ async fn a_service_needs_neither_an_address_nor_a_selector() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_two_families_is_called_at_the_addresses_of_both() {
+    let four = Echo::start_at("four", Ipv4Addr::LOCALHOST.into()).await.unwrap();
+    let six = Echo::start_at("six", Ipv6Addr::LOCALHOST.into()).await.unwrap();
+    let mut both = service("both");
+    both["spec"]["ipFamilyPolicy"] = json!("RequireDualStack");
+    both["spec"]["ipFamilies"] = json!(["IPv4", "IPv6"]);
+    // Kubernetes keeps a slice for each family.
+    let mut later = endpoints("both", six.address());
+    later["metadata"]["name"] = json!("both-six");
+    let documents =
+        [both, endpoints("both", four.address()), later, route("both", "both.example.com", &everything_to("both"))];
+    let stage = Stage::new(&[], documents).await.unwrap();
+    stage.in_force("both").await.unwrap();
+    let counts = tally(&stage, "both.example.com").await;
+    assert_eq!(counts.keys().collect::<Vec<_>>(), ["four", "six"], "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_route_is_served_by_each_of_its_gateways_and_says_so_of_each() {
     let certificate = Certificate::new(&["*.example.com"]).unwrap();
-    let echo = sluice_tests::echoes::Echo::start("echo").await.unwrap();
+    let echo = Echo::start("echo").await.unwrap();
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut second = gateway("second", &["*.example.com"], "certificate");
     second["spec"]["listeners"][0]["port"] = json!(8443);
