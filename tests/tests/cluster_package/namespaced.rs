@@ -1,6 +1,6 @@
 //! An installation that sees some namespaces alone, with Roles and nothing beyond them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use sluice_tests::{
@@ -44,6 +44,7 @@ async fn with_roles_alone_the_services_of_its_namespaces_are_served() {
     let callers = Hostname::of(&turn.cluster, SEEN, "echo").unwrap();
     let load = Load::start(Arc::new(callers), CALLS).await.unwrap();
     assert_eq!(chosen_by_labels(&turn), "UnsupportedValue");
+    tokio::time::sleep(Duration::from_secs(5)).await; // house(sleep): load lasts
     load.stop().await.unwrap().flawless().unwrap();
     assert_eq!(audit.denied(&format!("{PLACE}:{}", Release::NAME)).unwrap(), []);
     turn.cluster.kubectl(&["delete", "grpcservice", "echo", "--namespace", SEEN, "--timeout=60s"]).unwrap();
