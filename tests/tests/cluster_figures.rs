@@ -67,12 +67,16 @@ fn default_address(cluster: &Cluster) -> SocketAddr {
     SocketAddr::new(gateway["status"]["addresses"][0]["value"].as_str().unwrap().parse().unwrap(), 443)
 }
 
-fn certificate(scene: &Scene, domain: &str) -> Certificate {
+/// An installed cluster with the echo application, and the certificate of the domain's names.
+fn stage(name: &str, domain: &str) -> (Cluster, Scene, Certificate) {
+    let cluster = Cluster::from_environment().unwrap();
+    Release::ensure(&cluster).unwrap();
+    let scene = Scene::set(&cluster, name).unwrap();
     let certificate = Certificate::new(&[&format!("*.{domain}")]).unwrap();
     let mut secret = certificate.secret("wildcard");
     secret["metadata"] = json!({"name": "wildcard", "namespace": scene.namespace.name});
     scene.apply(&secret).unwrap();
-    certificate
+    (cluster, scene, certificate)
 }
 
 /// On the default Gateway, with a listener and the certificate of its own.
@@ -85,11 +89,8 @@ fn service(name: &str, domain: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn from_install_to_the_first_answer_it_takes_15_seconds_at_most() {
     let _turn = TURN.lock().await;
-    let cluster = Cluster::from_environment().unwrap();
-    Release::ensure(&cluster).unwrap();
-    let scene = Scene::set(&cluster, "figures-install").unwrap();
     let domain = "install.example.com";
-    let certificate = certificate(&scene, domain);
+    let (cluster, scene, certificate) = stage("figures-install", domain);
     let gone = ["uninstall", Release::NAME, "--namespace", Release::NAMESPACE, "--wait", "--timeout", "120s"];
     cluster.helm(&gone).unwrap();
     let pods = ["wait", "--for=delete", "--namespace", Release::NAMESPACE, "pods", "--all", "--timeout=120s"];
@@ -109,11 +110,8 @@ async fn from_install_to_the_first_answer_it_takes_15_seconds_at_most() {
 #[tokio::test(flavor = "multi_thread")]
 async fn from_apply_to_the_first_answer_it_takes_2_seconds_at_most() {
     let _turn = TURN.lock().await;
-    let cluster = Cluster::from_environment().unwrap();
-    Release::ensure(&cluster).unwrap();
-    let scene = Scene::set(&cluster, "figures-apply").unwrap();
     let domain = "apply.example.com";
-    let certificate = certificate(&scene, domain);
+    let (cluster, scene, certificate) = stage("figures-apply", domain);
     let address = default_address(&cluster);
     let mut took = Vec::new();
     for index in 0..SERVICES {

@@ -20,7 +20,6 @@ const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const LABEL_VALUE: &str = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
 const HEADER_NAME: &str = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$";
 const DURATION: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
-const NETWORK: &str = "^[0-9A-Fa-f:.]+/[0-9]{1,3}$";
 const GATEWAY_GROUP: &str = "gateway.networking.k8s.io";
 
 /// A Gateway API duration (GEP-2257).
@@ -71,14 +70,6 @@ pub(crate) fn gateway_group(_: &mut SchemaGenerator) -> Schema {
 /// GRPCRoute and no other kind.
 pub(crate) fn grpcroute_kind(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "enum": ["GRPCRoute"]})
-}
-
-/// Networks as CIDRs. What has the form and is none, such as 192.0.2.0/33, holds no address.
-pub(crate) fn networks(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array", "maxItems": 16, "x-kubernetes-list-type": "set",
-        "items": {"type": "string", "maxLength": 49, "pattern": NETWORK},
-    })
 }
 
 /// `hostnames` of a route. All-numeric last labels are refused, which no name has and every IPv4 address has.

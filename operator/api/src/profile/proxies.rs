@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::Toleration, apimachinery::pkg::api::resource::Quantity};
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::standard;
@@ -141,7 +141,7 @@ pub struct ProxyService {
     /// Networks as CIDRs: with type NodePort or ClusterIP, a Gateway may ask for addresses (spec.addresses) in one of these alone.
     /// Every node takes what is sent to such an address from then on (spec.externalIPs of the Service), whoever had it before, so
     /// that only addresses that are the Gateways' should be in them. Default: none.
-    #[schemars(schema_with = "standard::networks")]
+    #[schemars(schema_with = "networks")]
     #[serde(rename = "externalIPs", default, skip_serializing_if = "Option::is_none")]
     pub external_ips: Option<Vec<String>>,
 }
@@ -178,6 +178,14 @@ pub enum ExternalTrafficPolicy {
     Cluster,
     /// Only over nodes with a proxy.
     Local,
+}
+
+/// Networks as CIDRs. What has the form and is none, such as 192.0.2.0/33, holds no address.
+fn networks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array", "maxItems": 16, "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "maxLength": 49, "pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$"},
+    })
 }
 
 /// How a proxy ends.

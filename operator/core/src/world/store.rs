@@ -195,25 +195,9 @@ impl World {
 
     /// Whether an object is there. Not recorded: whoever asks is told by other means when the answer moves.
     pub fn contains(&self, object: &Ref) -> bool {
-        let key = &object.key;
         match object.kind {
-            Kind::GrpcService => self.grpc_services.contains_key(key),
-            Kind::GatewayProfile => self.profiles.contains_key(key),
-            Kind::GrpcPolicy => self.policies.contains_key(key),
-            Kind::GatewayClass => self.classes.contains_key(key),
-            Kind::Gateway => self.gateways.contains_key(key),
-            Kind::ListenerSet => self.listener_sets.contains_key(key),
-            Kind::GrpcRoute | Kind::HttpRoute | Kind::TlsRoute | Kind::TcpRoute | Kind::UdpRoute => {
-                self.routes.contains_key(object)
-            }
-            Kind::ReferenceGrant => self.grants.contains_key(key),
-            Kind::BackendTlsPolicy => self.backend_tls.contains_key(key),
-            Kind::Service => self.services.contains_key(key),
-            Kind::EndpointSlice => self.slices.contains_key(key),
-            Kind::Secret => self.secrets.contains_key(key),
-            Kind::ConfigMap => self.config_maps.contains_key(key),
-            Kind::Namespace => self.namespaces.contains_key(key),
-            Kind::Certificate => self.certificates.contains_key(key),
+            Kind::EndpointSlice => self.slices.contains_key(&object.key),
+            _ => self.metadata(object).is_some(),
         }
     }
 

@@ -9,7 +9,11 @@
 use super::names;
 use crate::cluster::writer::{Fault, Writer};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams, core::ObjectMeta};
+use kube::{
+    Api, Resource,
+    api::ListParams,
+    core::{NamespaceResourceScope, ObjectMeta},
+};
 use sluice_core::key::{NsName, Text};
 use sluice_engine::Input;
 
@@ -36,14 +40,23 @@ impl Proxy {
 pub(in crate::cluster) async fn recall(writer: &Writer, namespaces: &[Option<Text>]) -> Result<Vec<Input>, Fault> {
     let mut pods = Vec::new();
     for namespace in namespaces {
-        let api: Api<Pod> = match namespace {
-            Some(namespace) => Api::namespaced(writer.client.clone(), namespace),
-            None => Api::all(writer.client.clone()),
-        };
+        let api: Api<Pod> = api(writer, namespace.as_deref());
         pods.extend(writer.ask(api.list(&ListParams::default().labels(names::SELECTOR))).await?);
     }
     let serving = pods.iter().filter_map(proxy).filter(|(_, proxy)| proxy.takes_calls);
     Ok(serving.map(|((gateway, proxy), _)| Input::Expect { gateway, proxy }).collect())
+}
+
+/// The objects of a kind in a namespace, or in all.
+pub(super) fn api<K>(writer: &Writer, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    let client = writer.client.clone();
+    match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    }
 }
 
 /// The proxy in a pod, by its Gateway and its name.

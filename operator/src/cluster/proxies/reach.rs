@@ -15,13 +15,9 @@ use super::{
 use crate::cluster::seats::Seats;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::{
-    Api,
-    core::NamespaceResourceScope,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event, watcher},
-    },
+use kube::runtime::{
+    WatchStreamExt as _,
+    watcher::{self, Event, watcher},
 };
 use sluice_core::{
     key::{NsName, Text},
@@ -37,10 +33,12 @@ use std::{
 /// Follows the proxies of a namespace or of all, and tells the engine, for ever.
 pub(super) async fn follow(office: &Office, namespace: Option<&str>) {
     let config = watcher::Config::default().labels(names::SELECTOR);
-    let pods =
-        watcher(api(office, namespace), config.clone()).default_backoff().map_ok(|event| News::Pod(Box::new(event)));
-    let services =
-        watcher(api(office, namespace), config).default_backoff().map_ok(|event| News::Service(Box::new(event)));
+    let pods = watcher(pods::api(&office.writer, namespace), config.clone())
+        .default_backoff()
+        .map_ok(|event| News::Pod(Box::new(event)));
+    let services = watcher(pods::api(&office.writer, namespace), config)
+        .default_backoff()
+        .map_ok(|event| News::Service(Box::new(event)));
     let mut changes = pin!(stream::select(pods, services));
     let (mut reach, mut was_read) = (Reach::new(office.seats.clone()), false);
     while let Some(change) = changes.next().await {
@@ -55,17 +53,6 @@ pub(super) async fn follow(office: &Office, namespace: Option<&str>) {
         if !mem::replace(&mut was_read, reach.is_read()) && was_read {
             office.unread.send_modify(|unread| *unread -= 1);
         }
-    }
-}
-
-fn api<K>(office: &Office, namespace: Option<&str>) -> Api<K>
-where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    let client = office.writer.client.clone();
-    match namespace {
-        Some(namespace) => Api::namespaced(client, namespace),
-        None => Api::all(client),
     }
 }
 
