@@ -58,12 +58,13 @@ impl Audit {
         Ok(Self { path: path.into(), position: 0 })
     }
 
-    /// A log as it is now.
+    /// A log as it is now, up to its last whole line: the API server may be in the middle of one.
     ///
     /// # Errors
     /// When there is none.
     pub fn of(path: PathBuf) -> Result<Self> {
-        let position = path.metadata().with_context(|| format!("audit log {}", path.display()))?.len();
+        let text = std::fs::read(&path).with_context(|| format!("audit log {}", path.display()))?;
+        let position = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end as u64 + 1);
         Ok(Self { path, position })
     }
 
@@ -190,5 +191,16 @@ mod tests {
         assert_eq!(resources(audit.written_by("subject").unwrap()), ["grpcroutes"]);
         assert_eq!(resources(audit.next_of("subject").unwrap()), ["grpcroutes", "events"]);
         assert_eq!(resources(audit.next_of("subject").unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn a_line_that_was_being_written_when_the_counting_began_is_read_whole() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let line = event("ResponseComplete", "subject", "patch", "grpcroutes").to_string();
+        let (written, rest) = line.split_at(20);
+        write!(file, "{line}\n{written}").unwrap();
+        let audit = Audit::of(file.path().to_owned()).unwrap();
+        writeln!(file, "{rest}").unwrap();
+        assert_eq!(audit.written_by("subject").unwrap().len(), 1);
     }
 }

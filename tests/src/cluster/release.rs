@@ -4,7 +4,10 @@
 //!
 //! **Invariant:** an installed release is the chart as it is in the repository, with its defaults, whoever installed it.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -24,14 +27,19 @@ impl Release {
     /// The service account of its operator, as the audit log has it.
     pub const ACCOUNT: &str = "sluice-system:sluice";
 
-    /// Installs the chart, or makes sure that it is installed as wanted: once a process.
+    /// Installs the chart, or makes sure that it is installed as wanted: once a process, and again where a test has taken it
+    /// away and failed before it was back.
     ///
     /// # Errors
     /// When it does not become ready within two minutes.
     pub fn ensure(cluster: &Cluster) -> Result<()> {
-        static DONE: OnceLock<Result<(), String>> = OnceLock::new();
-        let done = DONE.get_or_init(|| Self::install(cluster).map(drop).map_err(|error| format!("{error:#}")));
-        done.clone().map_err(anyhow::Error::msg)
+        static AS_WANTED: Mutex<bool> = Mutex::new(false);
+        let mut as_wanted = AS_WANTED.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*as_wanted || cluster.helm(&["status", Self::NAME, "--namespace", Self::NAMESPACE]).is_err() {
+            Self::install(cluster)?;
+        }
+        *as_wanted = true;
+        Ok(())
     }
 
     /// Installs or upgrades to the chart of the repository.
