@@ -119,7 +119,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         pull_policy: args.proxy_pull_policy,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run::run(options))?;
+    // As a task among the others: on this thread the engine would be woken across threads, twice for each edit.
+    runtime.block_on(runtime.spawn(run::run(options)))??;
     Ok(ExitCode::SUCCESS)
 }
 
