@@ -3,7 +3,7 @@
 #
 # The cache holds what costs minutes to make, outside of the clone and keyed by content, so that a fresh
 # clone on a used machine is quick and on a new machine still right:
-#   envoy-KEY grpcurl-KEY kube-KEY helm-KEY conformance-KEY argo-KEY machete-KEY deny-KEY   finished tools, never changed once there
+#   envoy-KEY grpcurl-KEY kube-KEY bundle-KEY helm-KEY conformance-KEY argo-KEY machete-KEY deny-KEY   finished tools, never changed once there
 #   image-NAME-KEY node-images-KEY   container images, likewise
 #   build/KEY-CLONE                  cargo's intermediate files
 #   cluster                          the state of hack/cluster, while it is up

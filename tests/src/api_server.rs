@@ -1,4 +1,4 @@
-//! etcd and kube-apiserver as an ordinary user in a directory of their own, with all CRDs installed.
+//! etcd and kube-apiserver as an ordinary user in a directory of their own, with CRDs installed.
 //!
 //! manifests → what the API server makes of them, or its refusal
 //!
@@ -11,7 +11,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     iter,
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
@@ -49,7 +49,7 @@ pub const USERS: [&str; 3] = ["one", "two", "three"];
 
 const START: Duration = Duration::from_mins(2);
 
-/// A running API server with the Gateway API's CRDs and ours.
+/// A running API server.
 pub struct ApiServer {
     kubectl: PathBuf,
     directory: PathBuf,
@@ -75,8 +75,13 @@ pub enum Keep {
 }
 
 impl ApiServer {
-    /// Starts the servers from the binary in `SLUICE_KUBE_NODE`, as `hack/test api` sets it, and installs the CRDs.
+    /// Starts the servers from the binary in `SLUICE_KUBE_NODE`, as `hack/test api` sets it, with the Gateway API's CRDs and ours.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[repository().join("crds/gateway-api"), repository().join("crds")])
+    }
+
+    /// The same with the CRDs of these directories, and no others.
+    pub fn start_with(crds: &[PathBuf]) -> Result<Self> {
         let node = std::env::var_os("SLUICE_KUBE_NODE").context("SLUICE_KUBE_NODE is not set: run hack/test api")?;
         let node = PathBuf::from(node);
         ensure!(node.is_file(), "{} is not there: run hack/fetch kube", node.display());
@@ -88,8 +93,21 @@ impl ApiServer {
         let kubectl = node.with_file_name("kubectl");
         let server = Self { kubectl, directory, port, _alive: alive };
         server.until_serving(keeper)?;
-        server.install_crds()?;
+        server.install(crds)?;
         Ok(server)
+    }
+
+    /// Installs the CRDs of these directories, over those of the same names.
+    pub fn install(&self, crds: &[PathBuf]) -> Result<()> {
+        let mut apply = vec!["apply", "--server-side"];
+        for directory in crds {
+            apply.extend(["--filename", directory.to_str().context("a path that is not UTF-8")?]);
+        }
+        for arguments in [apply.as_slice(), &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]] {
+            let output = self.kubectl(arguments, "")?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
     }
 
     /// Applies a manifest by server-side apply as Sluice does, unknown fields refused. The answer to several documents is a List.
@@ -141,6 +159,11 @@ impl ApiServer {
     /// Where the servers, and whoever belongs to them, keep their files; it goes when they do.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// A kubeconfig for one of [`USERS`], which may do everything under its name.
@@ -197,17 +220,6 @@ impl ApiServer {
             let _ended_with_the_pipe = (lines.for_each(drop), keeper.wait());
         });
         self.retry(|| self.kubectl(&["get", "--raw", "/readyz"], "")).map(drop)
-    }
-
-    fn install_crds(&self) -> Result<()> {
-        let crds = repository().join("crds");
-        let crds = crds.to_str().context("the repository's path is not UTF-8")?;
-        let apply = ["apply", "--server-side", "--recursive", "--filename", crds];
-        for arguments in [apply.as_slice(), &["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]] {
-            let output = self.kubectl(arguments, "")?;
-            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
     }
 }
 

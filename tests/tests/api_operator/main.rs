@@ -10,6 +10,7 @@
     reason = "an integration test is all test, but clippy knows only the functions marked so"
 )]
 
+mod bundles;
 mod interrupted;
 mod leaders;
 mod objects;

@@ -1,6 +1,11 @@
 //! A namespace with an operator in it.
 
-use std::{fmt::Debug, net::TcpListener, sync::OnceLock, time::Duration};
+use std::{
+    fmt::Debug,
+    net::TcpListener,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use kube::{
     Api, Client, Config,
@@ -21,15 +26,16 @@ use tokio::time::timeout;
 pub(crate) const BRIEF: [&str; 3] = ["3s", "2s", "200ms"];
 
 /// How long anything that is waited for may take: generous, since suites share a machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-pub(crate) fn server() -> &'static ApiServer {
-    static SERVER: OnceLock<ApiServer> = OnceLock::new();
-    SERVER.get_or_init(|| ApiServer::start().unwrap())
+pub(crate) fn server() -> &'static Arc<ApiServer> {
+    static SERVER: OnceLock<Arc<ApiServer>> = OnceLock::new();
+    SERVER.get_or_init(|| Arc::new(ApiServer::start().unwrap()))
 }
 
 /// A namespace of its own.
 pub(crate) struct Room {
+    server: Arc<ApiServer>,
     pub(crate) client: Client,
     pub(crate) namespace: String,
     /// Where its operators serve proxies, each at an address of the loopback that is its own: the port is in what is deployed, and with
@@ -39,14 +45,17 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) async fn new(namespace: &str) -> Self {
-        let path = server().directory().join("kubeconfig");
-        let config = Kubeconfig::read_from(path).unwrap();
+        Self::on(server(), namespace).await
+    }
+
+    /// The same on an API server of its own.
+    pub(crate) async fn on(server: &Arc<ApiServer>, namespace: &str) -> Self {
+        let config = Kubeconfig::read_from(server.directory().join("kubeconfig")).unwrap();
         let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
-        let room =
-            Self { client: Client::try_from(config).unwrap(), namespace: namespace.to_owned(), port: free_port() };
+        let client = Client::try_from(config).unwrap();
+        let room = Self { server: server.clone(), client, namespace: namespace.to_owned(), port: free_port() };
         let it = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
-        let all: Api<DynamicObject> = Api::all_with(room.client.clone(), &resource("Namespace"));
-        all.patch(namespace, &PatchParams::apply("test"), &Patch::Apply(&it)).await.unwrap();
+        room.api("Namespace").patch(namespace, &PatchParams::apply("test"), &Patch::Apply(&it)).await.unwrap();
         room
     }
 
@@ -57,17 +66,29 @@ impl Room {
 
     /// The same, with a lease of that duration, deadline and retry.
     pub(crate) fn operator_for(&self, user: &str, terms: [&str; 3], environment: &[(&str, &str)]) -> Operator {
-        let (name, [duration, deadline, retry]) = (&self.namespace, terms);
-        let place = USERS.iter().position(|known| *known == user).unwrap() + 1;
-        let address = format!("127.0.0.{place}:{}", self.port);
-        let own =
-            ["--namespace", name, "--watch-namespaces", name, "--lease-duration", duration, "--xds-address", &address];
-        let own = own.into_iter().chain(["--lease-deadline", deadline, "--lease-retry", retry]);
-        Operator::start(server(), user, &own.collect::<Vec<_>>(), environment).unwrap()
+        self.start(user, terms, &["--watch-namespaces", &self.namespace], environment)
     }
 
+    /// An operator that looks at everything: on an API server of its own.
+    pub(crate) fn operator_everywhere(&self, user: &str) -> Operator {
+        self.start(user, BRIEF, &[], &[])
+    }
+
+    fn start(&self, user: &str, terms: [&str; 3], scope: &[&str], environment: &[(&str, &str)]) -> Operator {
+        let [duration, deadline, retry] = terms;
+        let place = USERS.iter().position(|known| *known == user).unwrap() + 1;
+        let address = format!("127.0.0.{place}:{}", self.port);
+        let own = ["--namespace", &self.namespace, "--xds-address", &address];
+        let lease = ["--lease-duration", duration, "--lease-deadline", deadline, "--lease-retry", retry];
+        Operator::start(&self.server, user, &[own.as_slice(), scope, &lease].concat(), environment).unwrap()
+    }
+
+    /// Where objects of a kind are.
     pub(crate) fn api(&self, kind: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource(kind))
+        match kind {
+            "Namespace" | "GatewayClass" => Api::all_with(self.client.clone(), &resource(kind)),
+            _ => Api::namespaced_with(self.client.clone(), &self.namespace, &resource(kind)),
+        }
     }
 
     pub(crate) async fn get(&self, kind: &str, name: &str) -> Option<Value> {
@@ -186,6 +207,7 @@ fn resource(kind: &str) -> ApiResource {
         "EndpointSlice" => ("discovery.k8s.io", "v1", "endpointslices"),
         "GrpcService" => ("sluice.dev", "v1alpha1", "grpcservices"),
         "GrpcPolicy" => ("sluice.dev", "v1alpha1", "grpcpolicies"),
+        "GatewayClass" => ("gateway.networking.k8s.io", "v1", "gatewayclasses"),
         "Gateway" => ("gateway.networking.k8s.io", "v1", "gateways"),
         "GRPCRoute" => ("gateway.networking.k8s.io", "v1", "grpcroutes"),
         "ReferenceGrant" => ("gateway.networking.k8s.io", "v1beta1", "referencegrants"),
