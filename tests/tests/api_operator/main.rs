@@ -11,6 +11,7 @@
 )]
 
 mod bundles;
+mod front;
 mod interrupted;
 mod leaders;
 mod objects;

@@ -5,9 +5,16 @@ use std::collections::BTreeSet;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use sluice_tests::envoy::Pod;
+use sluice_tests::{
+    calls::{Outcome, Speech, call},
+    envoy::Pod,
+    load::Target as _,
+};
 
-use crate::room::{Room, condition, free_port, server};
+use crate::{
+    front::{Front, is_served},
+    room::{Room, condition, free_port, server},
+};
 
 /// What is made for a Gateway with a Deployment.
 const PIECES: [&str; 6] = ["ServiceAccount", "ConfigMap", "Secret", "Service", "Deployment", "PodDisruptionBudget"];
@@ -29,12 +36,12 @@ fn is_there(_: &Value) -> bool {
 }
 
 /// Says what only a controller of Kubernetes would.
-async fn say(room: &Room, kind: &str, name: &str, status: Value) {
+pub(crate) async fn say(room: &Room, kind: &str, name: &str, status: Value) {
     let patch = Patch::Merge(json!({ "status": status }));
     room.api(kind).patch_status(name, &PatchParams::default(), &patch).await.unwrap();
 }
 
-async fn deployed(room: &Room, name: &str) {
+pub(crate) async fn deployed(room: &Room, name: &str) {
     for piece in PIECES {
         room.until(piece, name, is_there).await;
     }
@@ -48,9 +55,13 @@ fn trusted(secret: &Value) -> BTreeSet<String> {
 }
 
 /// Since when a Gateway is programmed.
-async fn programmed(room: &Room, name: &str) -> Value {
+pub(crate) async fn programmed(room: &Room, name: &str) -> Value {
     let is_programmed = |gateway: &Value| condition(&gateway["status"], "Programmed")["status"] == "True";
     condition(&room.until("Gateway", name, is_programmed).await["status"], "Programmed")["lastTransitionTime"].clone()
+}
+
+async fn ready(pod: &Pod) {
+    pod.proxy().until("readiness", async || (pod.readiness().ok()? == 200).then_some(())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +74,7 @@ async fn an_envoy_is_served_over_mutual_tls_and_outlives_every_certificate_and_t
     let deployment = room.get("Deployment", "edge-sluice").await.unwrap();
     let pod = Pod::start(&deployment, &room.get("ConfigMap", "edge-sluice").await.unwrap(), &secret).unwrap();
     pod.proxy().listener(&format!("http-{port}")).await.unwrap();
-    pod.proxy().until("readiness", async || (pod.readiness().ok()? == 200).then_some(())).await.unwrap();
+    ready(&pod).await;
     let asked =
         [("GET", "/stats/prometheus"), ("GET", "/clusters"), ("POST", "/stats/prometheus"), ("GET", "/quitquitquit")];
     assert_eq!(asked.map(|(method, path)| pod.metrics(method, path).unwrap()), [200, 404, 404, 404]);
@@ -86,6 +97,25 @@ async fn an_envoy_is_served_over_mutual_tls_and_outlives_every_certificate_and_t
 
     assert!(pod.drain("3s", "1s").unwrap().success());
     assert_eq!(pod.readiness().unwrap(), 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_that_is_there_before_the_operator_waits_for_it_and_is_ready_once_it_answers_every_call() {
+    let room = Room::new("early").await;
+    let before = room.operator("one", &[]);
+    let front = Front::set(&room).await;
+    before.signal("TERM").unwrap();
+    before.ended().await.unwrap();
+
+    let pod = Front::proxy(&room).await;
+    let failed = async || pod.proxy().stat("cluster.sluice.upstream_cx_connect_fail").await.filter(|count| *count > 0);
+    pod.proxy().until("connection that failed", failed).await.unwrap();
+    assert_ne!(pod.readiness().ok(), Some(200));
+    let _operator = room.operator("one", &[]);
+    ready(&pod).await;
+    let answer = call(&front.connect(0).await.unwrap(), Speech::Grpc, "/echo.Echo/Echo", &[]).await.unwrap();
+    assert_eq!(answer, Outcome::Answered("echo".into()));
+    room.until("GrpcService", "echo", is_served).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
