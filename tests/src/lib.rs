@@ -21,5 +21,6 @@ pub mod manifests;
 pub mod offline;
 pub mod operator;
 pub mod recorder;
+pub mod relay;
 pub mod stage;
 pub mod wire;

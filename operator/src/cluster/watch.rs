@@ -40,8 +40,9 @@ const SOON: Duration = Duration::from_millis(100);
 const OUTAGE: Duration = Duration::from_secs(3);
 /// The longest wait for somebody to install a CRD or to grant a permission.
 const REFUSAL: Duration = Duration::from_secs(15);
-/// A watch that lasted so long worked.
-const LASTED: Duration = Duration::from_secs(1);
+/// A watch that lasted so long worked. Less than a second: where whatever is on the way cuts each of them every second, none is waited
+/// for longer than after the first.
+const LASTED: Duration = Duration::from_millis(500);
 /// So many refusals to go on from a version, and it is not gone on from: the API server may have been restored from a backup.
 const STUBBORN: u32 = 3;
 /// A kind that had objects is gone once the API server has said so for so long: while it starts, it may not know its CRDs yet.

@@ -18,3 +18,4 @@ mod objects;
 mod proxies;
 mod room;
 mod statuses;
+mod watches;
