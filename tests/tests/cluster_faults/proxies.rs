@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sluice_tests::cluster::{Audit, Process, Release};
+use sluice_tests::cluster::{Audit, Process, Release, says};
 
 use crate::stage::{CALLS, Stage};
 
@@ -72,27 +72,55 @@ async fn a_rollout_of_proxies_fails_no_call() {
 /// The time within which the kubelet and kube-proxy hear of a proxy that is gone, and send its callers elsewhere.
 const HEARD: Duration = Duration::from_secs(3);
 
-/// What is under way in a proxy that is killed is lost with it, and new connections that kube-proxy still sends there; of the calls on
-/// the other proxy's connections none.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_proxy_costs_what_was_under_way_in_it_and_what_is_sent_to_it_before_that_is_known() {
-    let stage = Stage::set("killed-proxy");
-    let gateway = default_gateway(&stage);
-    scale(&stage, 2);
+/// What Kubernetes says of a pod's proxy.
+fn envoy(pod: &Value) -> &Value {
+    let mut containers = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+    containers.find(|container| container["name"] == "envoy").unwrap()
+}
+
+/// Ends one of two proxies without leave, and waits until Kubernetes has said why, and has started it again.
+///
+/// What is under way in it is lost with it, and new connections that kube-proxy still sends there; of the calls on the other proxy's
+/// connections none.
+async fn costs_little(stage: &Stage, reason: &str, end: impl FnOnce(Process)) {
+    scale(stage, 2);
     let begin = Instant::now();
-    let mut killed = Duration::ZERO;
+    let mut ended = Duration::ZERO;
     let report = stage
         .under(CALLS, Duration::from_secs(15), |stage| {
-            let proxies = ready_proxies(stage);
-            killed = begin.elapsed();
-            Process::of(&proxies[0], "/envoy").unwrap().signal("KILL").unwrap();
-            let what = format!("deployment/{gateway}-sluice");
-            let back = |deployment: &Value| deployment["status"]["readyReplicas"] == json!(2);
-            stage.cluster.until(Release::NAMESPACE, &what, back).unwrap();
+            let proxy = &ready_proxies(stage)[0];
+            let what = format!("pod/{proxy}");
+            let before =
+                envoy(&stage.cluster.get(Release::NAMESPACE, &what).unwrap())["restartCount"].as_u64().unwrap();
+            ended = begin.elapsed();
+            end(Process::of(proxy, "/envoy").unwrap());
+            let back = |pod: &Value| envoy(pod)["restartCount"] == json!(before + 1) && envoy(pod)["ready"] == true;
+            let pod = stage.cluster.until(Release::NAMESPACE, &what, back).unwrap();
+            assert_eq!(envoy(&pod)["lastState"]["terminated"]["reason"], reason);
         })
         .await;
-    let late: Vec<_> = report.failed.iter().filter(|call| call.started > killed + HEARD).collect();
+    let late: Vec<_> = report.failed.iter().filter(|call| call.started > ended + HEARD).collect();
     assert!(late.is_empty(), "{} calls failed after {HEARD:?}, such as {}", late.len(), late[0]);
     let lost = report.failed.len();
     assert!(lost * 20 <= usize::try_from(report.intended).unwrap(), "{lost} of {} calls failed", report.intended);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_proxy_costs_what_was_under_way_in_it_and_what_is_sent_to_it_before_that_is_known() {
+    let stage = Stage::set("killed-proxy");
+    costs_little(&stage, "Error", |proxy| proxy.signal("KILL").unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_runs_out_of_memory_costs_no_more_and_its_gateway_says_what_is_true() {
+    let stage = Stage::set("exhausted-proxy");
+    let what = format!("gateway/{}", default_gateway(&stage));
+    let programmed = || {
+        let gateway = stage.cluster.until(Release::NAMESPACE, &what, |it| says(it, "Programmed", "True")).unwrap();
+        let mut conditions = gateway["status"]["conditions"].as_array().unwrap().iter();
+        conditions.find(|it| it["type"] == "Programmed").unwrap()["lastTransitionTime"].clone()
+    };
+    let since = programmed();
+    costs_little(&stage, "OOMKilled", |proxy| proxy.exhaust().unwrap()).await;
+    assert_eq!(programmed(), since, "the other proxy has served all the while");
 }
