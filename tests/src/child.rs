@@ -12,23 +12,32 @@ use std::{
     path::Path,
     process::{self, ChildStdin, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
 use tokio::sync::watch;
 
-/// Starts the command, says its pid and, when it has ended, its status; ends it once the pipe at standard input closes.
+/// Starts the command, says its pid and, when it has ended, its status; ends it once the pipe at standard input closes: with so many
+/// seconds to take leave, or at once.
 const KEEPER: &str = r#"
-log=$1
-shift
+log=$1 leave=$2
+shift 2
 exec 3<&0
 "$@" >>"$log" 2>&1 </dev/null 3<&- &
 child=$!
 echo $child
-(cat <&3; kill -KILL $child) >/dev/null 2>&1 &
+{
+  cat <&3
+  if [ "$leave" != 0 ]; then kill -TERM $child; sleep "$leave" 3<&-; fi
+  kill -KILL $child
+} >/dev/null 2>&1 &
+watcher=$!
 exec 3<&-
 wait $child 2>/dev/null
-echo $?
+status=$?
+kill $watcher 2>/dev/null
+echo $status
 "#;
 
 /// A running process.
@@ -47,8 +56,17 @@ impl Child {
     /// # Errors
     /// When it cannot be started.
     pub fn start(program: &Command, log: &Path) -> Result<Self> {
+        Self::start_with_leave(program, log, Duration::ZERO)
+    }
+
+    /// The same; at its end it is asked to go first, and has so many whole seconds for that.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_with_leave(program: &Command, log: &Path, leave: Duration) -> Result<Self> {
         let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "sh"]).arg(log).arg(program.get_program()).args(program.get_args());
+        command.args(["-c", KEEPER, "sh"]).arg(log).arg(leave.as_secs().to_string());
+        command.arg(program.get_program()).args(program.get_args());
         let set = program.get_envs().filter_map(|(name, value)| Some((name, value?)));
         let mut keeper = command.envs(set).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(keeper.stdout.take().context("no pipe")?);

@@ -2,18 +2,17 @@
 //!
 //! manifests → the objects with their statuses, as `/status` shows them
 //!
-//! **Invariant:** the child and its Envoy end with the test process, however that ends: a shell between holds the child, and
-//! waits for the end of a pipe that only this process can write to.
+//! **Invariant:** the child and its Envoy end with the test process, however that ends.
 //! **Invariant:** a manifest appears whole or not at all.
 //!
 //! It must not know what is expected of the child.
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -21,20 +20,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Starts the child, says its pid, and ends it once the pipe at standard input closes.
-const KEEPER: &str = r#"
-log=$1
-shift
-"$@" >>"$log" 2>&1 </dev/null &
-child=$!
-echo $child
-cat >/dev/null
-kill -TERM $child
-(sleep 15; kill -KILL $child) 2>/dev/null &
-reaper=$!
-wait $child
-kill $reaper
-"#;
+use crate::child::Child;
+
+/// The child ends its Envoy first.
+const LEAVE: Duration = Duration::from_secs(15);
 
 /// How long anything that is waited for may take: generous, since suites share a machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,19 +31,12 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// `sluice local`, running.
 #[derive(Debug)]
 pub struct Sluice {
+    // Ends before its home goes.
+    running: Option<Child>,
     home: TempDir,
     arguments: Vec<String>,
     https: SocketAddr,
     admin: SocketAddr,
-    running: Option<Running>,
-}
-
-#[derive(Debug)]
-struct Running {
-    pid: u32,
-    keeper: Child,
-    /// Closing it ends the child.
-    alive: Option<ChildStdin>,
 }
 
 /// One condition of a status.
@@ -93,17 +75,13 @@ impl Sluice {
         self.until("readiness", || self.get("/readyz").ok()).await.map(drop)
     }
 
-    fn spawn(&self) -> Result<Running> {
-        let mut command = Command::new("sh");
-        command.args(["-c", KEEPER, "sh"]).arg(self.log()).arg(tool("SLUICE_BIN")?).arg("local").arg(self.manifests());
+    fn spawn(&self) -> Result<Child> {
+        let mut command = Command::new(tool("SLUICE_BIN")?);
+        command.arg("local").arg(self.manifests());
         command.arg("--envoy").arg(tool("SLUICE_ENVOY")?).args(["--address", "127.0.0.1"]);
         command.args(["--port-map", &format!("443={}", self.https.port()), "--admin", &self.admin.to_string()]);
         command.args(&self.arguments).env("XDG_STATE_HOME", self.home.path().join("state"));
-        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut pid = String::new();
-        BufReader::new(keeper.stdout.take().context("no pipe")?).read_line(&mut pid)?;
-        let alive = keeper.stdin.take();
-        Ok(Running { pid: pid.trim().parse().with_context(|| format!("not a pid: {pid:?}"))?, keeper, alive })
+        Child::start_with_leave(&command, &self.log(), LEAVE)
     }
 
     /// Ends the child as a user would, and waits for its end.
@@ -205,7 +183,7 @@ impl Sluice {
 
     /// The process ids of the Envoys that the child runs, by way of a wrapper or not.
     pub fn envoys(&self) -> Vec<u32> {
-        self.running.as_ref().map(|running| children(running.pid)).unwrap_or_default()
+        self.running.as_ref().map(|running| children(running.pid())).unwrap_or_default()
     }
 
     /// The address at which the child serves the proxies' configuration, from the bootstrap of a Gateway's Envoy.
@@ -226,14 +204,6 @@ impl Sluice {
 
     fn log(&self) -> PathBuf {
         self.home.path().join("log")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.alive.take());
-        // Before the directory goes: the child writes to it until its end.
-        let _ended = self.keeper.wait();
     }
 }
 
