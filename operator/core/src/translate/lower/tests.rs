@@ -1,11 +1,15 @@
+mod attachment;
+mod backends;
+mod said;
+
 use super::lower;
 use crate::{
     hostname::Hostname,
     ir::{Action, Forward, PathEdit, PathMatcher, Route, Upstream, ValueTest},
     key::{Kind, NsName, Ref},
     status::{
-        Delivery, Reason as _,
-        route::{Accepted, Finding, Problem, Standing, project},
+        Reason as _,
+        route::{Finding, Problem},
     },
     translate::{AttachmentPolicy, Lowered, Offer, Surface},
     world::{Change, Object, Parent, Reader, Settings, Surfaces, World, gateway::Namespaces},
@@ -227,73 +231,9 @@ fn a_route_without_a_valid_rule_is_not_accepted() {
     assert!(lowered.attachments[0].bindings.is_empty() && lowered.problems.is_empty());
 }
 
-#[test]
-fn an_invalid_backend_keeps_its_share() {
-    let backends = json!([{"name": "echo", "port": 9000, "weight": 3}, {"name": "gone", "port": 1, "weight": 2},
-        {"name": "echo", "port": 9000, "weight": 4}, {"name": "echo", "port": 9001, "weight": 0}]);
-    let lowered = Fixture::new().rule(&json!({"backendRefs": backends}));
-    let forward = forward(&lowered);
-    assert_eq!((forward.shares.len(), forward.shares[0].weight, forward.unavailable), (1, 7, 2));
-    assert_eq!(lowered.clusters.len(), 1, "a weight of 0 needs no cluster");
-    assert!(lowered.attachments[0].refusal.is_none(), "a bad backend leaves the route accepted");
-}
-
-#[test]
-fn each_fault_of_a_backend_has_its_reason_and_its_fix() {
-    let mut fixture = Fixture::new();
-    fixture.put(Kind::Service, service("other", "echo", &json!({})));
-    fixture.put(Kind::Service, service("default", "alias", &json!({"type": "ExternalName"})));
-    let ports = json!({"ports": [{"port": 9000, "appProtocol": "kubernetes.io/ws"}, {"port": 53, "protocol": "UDP"}]});
-    fixture.put(Kind::Service, service("default", "socket", &ports));
-    let table = [
-        (json!({"name": "gone", "port": 9000}), "BackendNotFound", "Service default/gone not found"),
-        (json!({"name": "echo", "port": 80}), "BackendNotFound", "no TCP port 80: use one of its ports (9000, 9001)"),
-        (json!({"name": "echo"}), "BackendNotFound", "use one of its ports (9000, 9001)"),
-        (json!({"name": "socket", "port": 53}), "BackendNotFound", "no TCP port 53"),
-        (json!({"kind": "Bucket", "name": "b"}), "InvalidKind", "use a Service"),
-        (json!({"group": "x.io", "name": "b"}), "InvalidKind", "kind Service of group x.io"),
-        (json!({"name": "alias", "port": 9000}), "InvalidKind", "ExternalName"),
-        (json!({"name": "socket", "port": 9000}), "UnsupportedProtocol", "kubernetes.io/ws"),
-        (
-            json!({"name": "echo", "namespace": "other", "port": 9000}),
-            "RefNotPermitted",
-            "create in namespace other a ReferenceGrant",
-        ),
-        (json!({"name": "secret", "namespace": "other", "port": 9000}), "RefNotPermitted", "ReferenceGrant"),
-    ];
-    for (backend, reason, words) in table {
-        let lowered = fixture.rule(&json!({"backendRefs": [backend]}));
-        let (found, message) = unresolved(&lowered);
-        assert_eq!(found, reason, "{backend}");
-        assert!(message.contains(words) && message.starts_with("rules[0].backendRefs[0]: "), "{backend}: {message}");
-        assert!(matches!(only(&lowered).action, Action::Unavailable(_)) && lowered.clusters.is_empty());
-    }
-}
-
-#[test]
-fn a_grant_permits_a_backend_of_another_namespace_until_it_is_removed() {
-    let mut fixture = Fixture::new();
-    fixture.put(Kind::Service, service("other", "echo", &json!({})));
-    let rule = json!({"backendRefs": [{"name": "echo", "namespace": "other", "port": 9000}]});
-    fixture.put(Kind::ReferenceGrant, grant("other", "default", &json!({"group": "", "kind": "Service"})));
-    assert_eq!(&*forward(&fixture.rule(&rule)).shares[0].cluster, "other/echo/9000/h2");
-    fixture.world.apply(Change::Delete(Ref::new(Kind::ReferenceGrant, NsName::new("other", "grant"))));
-    assert_eq!(unresolved(&fixture.rule(&rule)).0, "RefNotPermitted");
-}
-
 fn grant(namespace: &str, from: &str, to: &Value) -> Value {
     let from = json!({"group": "gateway.networking.k8s.io", "kind": "GRPCRoute", "namespace": from});
     json!({"metadata": {"namespace": namespace, "name": "grant"}, "spec": {"from": [from], "to": [to]}})
-}
-
-#[test]
-fn a_rule_without_usable_backends_answers_unavailable() {
-    let table = [json!({}), json!({"backendRefs": [{"name": "echo", "port": 9000, "weight": 0}]})];
-    for rule in table {
-        let lowered = Fixture::new().rule(&rule);
-        assert!(matches!(only(&lowered).action, Action::Unavailable(_)), "{rule}");
-        assert_eq!(lowered.problems, [], "{rule}");
-    }
 }
 
 #[test]
@@ -305,34 +245,6 @@ fn an_extension_that_leads_nowhere_is_never_skipped() {
     let of_one = json!([{"name": "echo", "port": 9000, "filters": [extension]}, {"name": "echo", "port": 9001}]);
     let lowered = Fixture::new().rule(&json!({"backendRefs": of_one}));
     assert_eq!((forward(&lowered).unavailable, forward(&lowered).shares.len()), (1, 1));
-}
-
-#[test]
-fn a_mirror_copies_its_share_and_a_bad_one_is_left_out() {
-    for (share, parts) in [
-        (json!({}), 1_000_000),
-        (json!({"percent": 5}), 50_000),
-        (json!({"fraction": {"numerator": 1, "denominator": 1000}}), 1_000),
-        (json!({"fraction": {"numerator": 7}}), 70_000),
-    ] {
-        let lowered = Fixture::new().rule(&mirror(&share));
-        let mirrors = &forward(&lowered).mirrors;
-        assert_eq!((&*mirrors[0].cluster, mirrors[0].parts_per_million), ("default/echo/9001/h2", parts), "{share}");
-    }
-    let mut bad = mirror(&json!({}));
-    bad["filters"][0]["requestMirror"]["backendRef"]["name"] = json!("gone");
-    let lowered = Fixture::new().rule(&bad);
-    assert_eq!((forward(&lowered).mirrors.len(), unresolved(&lowered).0), (0, "BackendNotFound"));
-}
-
-#[test]
-fn a_mirror_of_one_backend_stays_with_it() {
-    let filters = mirror(&json!({}))["filters"].clone();
-    let mirrored = json!({"name": "echo", "port": 9000, "filters": filters});
-    let lowered = Fixture::new().rule(&json!({"backendRefs": [mirrored, {"name": "echo", "port": 9001}]}));
-    let forward = forward(&lowered);
-    let copies: Vec<usize> = forward.shares.iter().map(|share| share.mirrors.len()).collect();
-    assert_eq!((forward.mirrors.len(), copies), (0, vec![1, 0]));
 }
 
 fn http(filters: &Value, matched: &Value) -> Value {
@@ -390,129 +302,6 @@ fn header_edits_are_kept_by_rule_and_by_backend() {
 }
 
 #[test]
-fn each_way_of_not_attaching_has_its_reason_and_its_fix() {
-    let everywhere = json!([{"name": "edge", "namespace": "default"}]);
-    let table = [
-        (
-            "default",
-            json!({"parentRefs": [{"name": "edge", "sectionName": "http"}]}),
-            "NotAllowedByListeners",
-            "listener http has protocol HTTP",
-        ),
-        (
-            "default",
-            json!({"parentRefs": [{"name": "edge", "sectionName": "none"}]}),
-            "NoMatchingParent",
-            "it has https, http",
-        ),
-        ("default", json!({"parentRefs": [{"name": "edge", "port": 1}]}), "NoMatchingParent", "on port 1"),
-        (
-            "default",
-            json!({"parentRefs": [{"name": "edge", "sectionName": "https", "port": 80}]}),
-            "NoMatchingParent",
-            "https on port 80",
-        ),
-        (
-            "default",
-            json!({"hostnames": ["example.org", "example.com"]}),
-            "NoMatchingListenerHostname",
-            "*.example.com",
-        ),
-        ("other", json!({"parentRefs": everywhere}), "NotAllowedByListeners", "no routes from namespace other"),
-    ];
-    for (namespace, spec, reason, words) in table {
-        let lowered = Fixture::new().lower_from(namespace, Kind::GrpcRoute, spec.clone());
-        let (found, message) = refusal(&lowered);
-        assert_eq!(found, reason, "{spec}");
-        assert!(message.contains(words), "{spec}: {message}");
-        assert!(lowered.attachments[0].bindings.is_empty());
-    }
-}
-
-#[test]
-fn a_listener_that_takes_other_kinds_names_them() {
-    let mut fixture = Fixture::new();
-    fixture.offering(vec![offer("https", "HTTPS", &[Kind::HttpRoute])]);
-    let (reason, message) = refusal(&fixture.rule(&json!({})));
-    assert_eq!(reason, "NotAllowedByListeners");
-    assert!(message.contains("does not take GRPCRoute, only HTTPRoute"), "{message}");
-}
-
-#[test]
-fn a_kind_that_is_not_implemented_says_so() {
-    for kind in [Kind::TlsRoute, Kind::TcpRoute, Kind::UdpRoute] {
-        let lowered = Fixture::new().lower(kind, json!({"rules": [{"backendRefs": [echo()]}]}));
-        let (reason, message) = refusal(&lowered);
-        assert_eq!(reason, "NotAllowedByListeners");
-        assert!(message.contains("does not implement"), "{message}");
-        assert!(lowered.routes.is_empty());
-    }
-}
-
-#[test]
-fn a_parent_that_is_not_ours_gets_no_entry() {
-    let foreign = json!({"parentRefs": [{"name": "foreign"}, {"group": "", "kind": "Service", "name": "echo"}]});
-    assert_eq!(Fixture::new().lower(Kind::GrpcRoute, foreign).attachments, []);
-    let rules = json!([{"backendRefs": [{"name": "echo", "port": 9000}, {"name": "absent", "port": 9000}]}]);
-    let foreign = json!({"parentRefs": [{"name": "foreign"}], "rules": rules});
-    assert_eq!(Fixture::new().lower(Kind::GrpcRoute, foreign), super::nothing(), "nobody here serves its rules");
-}
-
-#[test]
-fn one_listener_that_takes_the_route_is_enough() {
-    let lowered = Fixture::new().lower(Kind::GrpcRoute, json!({"parentRefs": [{"name": "edge"}]}));
-    let sections: Vec<_> = lowered.attachments[0].bindings.iter().map(|binding| &*binding.listener.section).collect();
-    assert_eq!((sections, &lowered.attachments[0].refusal), (vec!["https"], &None));
-}
-
-#[test]
-fn cleartext_is_served_where_the_class_allows_it() {
-    let mut fixture = Fixture::new();
-    let http = offer("http", "HTTP", &[Kind::GrpcRoute, Kind::HttpRoute]);
-    fixture.surface(AttachmentPolicy { cleartext: true, ..STRICT }, vec![http]);
-    let lowered = fixture.lower(Kind::GrpcRoute, json!({"parentRefs": [{"name": "edge"}]}));
-    assert_eq!(lowered.attachments[0].refusal, None);
-}
-
-#[test]
-fn a_selector_reads_the_labels_of_the_namespace() {
-    let mut fixture = Fixture::new();
-    let selector = serde_json::from_value(json!({"matchLabels": {"team": "a"}})).unwrap();
-    let namespaces = Namespaces { from: Some("Selector".into()), selector: Some(selector) };
-    fixture.offering(vec![Offer { namespaces, ..offer("https", "HTTPS", &[Kind::GrpcRoute]) }]);
-    let refused = fixture.lower_from("other", Kind::GrpcRoute, json!({}));
-    assert_eq!(refusal(&refused).0, "NotAllowedByListeners", "an unknown namespace has no label but its name");
-    fixture.put(Kind::Namespace, json!({"metadata": {"name": "other", "labels": {"team": "a"}}}));
-    assert_eq!(fixture.lower_from("other", Kind::GrpcRoute, json!({})).attachments[0].refusal, None);
-}
-
-#[test]
-fn a_class_may_ask_for_a_grant_beside_allowed_routes() {
-    let mut fixture = Fixture::new();
-    let all = Namespaces { from: Some("All".into()), selector: None };
-    let listener = Offer { namespaces: all, ..offer("https", "HTTPS", &[Kind::GrpcRoute]) };
-    fixture.surface(AttachmentPolicy { grant_for_attachment: true, ..STRICT }, vec![listener]);
-    let (reason, message) = refusal(&fixture.lower_from("other", Kind::GrpcRoute, json!({})));
-    assert_eq!(reason, "NotAllowedByListeners");
-    assert!(message.contains("create in namespace default a ReferenceGrant"), "{message}");
-    let gateways = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway"});
-    fixture.put(Kind::ReferenceGrant, grant("default", "other", &gateways));
-    assert_eq!(fixture.lower_from("other", Kind::GrpcRoute, json!({})).attachments[0].refusal, None);
-}
-
-#[test]
-fn hostnames_that_narrow_to_one_keep_the_most_specific_as_written() {
-    let mut fixture = Fixture::new();
-    let listener =
-        Offer { hostname: Hostname::parse(Some("a.example.com")), ..offer("https", "HTTPS", &[Kind::GrpcRoute]) };
-    fixture.offering(vec![listener]);
-    let lowered = fixture.lower(Kind::GrpcRoute, json!({"hostnames": ["*.com", "*.example.com", "b.example.com"]}));
-    let bindings: Vec<_> = lowered.attachments[0].bindings.iter().collect();
-    assert_eq!(bindings.len(), 1);
-    assert_eq!((bindings[0].domain.as_str(), bindings[0].written.as_str()), ("a.example.com", "*.example.com"));
-}
-
-#[test]
 fn an_http_route_matches_paths_methods_and_parameters() {
     let table = [
         (json!({}), PathMatcher::Any),
@@ -565,108 +354,4 @@ fn policy(name: &str, second: u32, section: &Value, spec: &Value) -> Value {
     spec["targetRefs"] = json!([target]);
     let created = format!("2026-01-01T00:00:{second:02}Z");
     json!({"metadata": {"namespace": "default", "name": name, "creationTimestamp": created, "generation": 1}, "spec": spec})
-}
-
-#[test]
-fn the_status_of_a_policy_says_what_became_of_it() {
-    let mut fixture = Fixture::new();
-    let timeouts = json!({"timeouts": {"request": "2s"}});
-    fixture.put(Kind::GrpcPolicy, policy("good", 1, &json!({}), &timeouts));
-    fixture.put(Kind::GrpcPolicy, policy("late", 2, &json!({}), &timeouts));
-    fixture.put(Kind::GrpcPolicy, policy("lost", 3, &json!({"sectionName": "none"}), &timeouts));
-    fixture.put(Kind::GrpcPolicy, policy("bad", 4, &json!({}), &json!({"timeouts": {"request": "2x"}})));
-    let per_try = json!({"timeouts": {"request": "2s"}, "retry": {"attempts": 1, "perTryTimeout": "3s"}});
-    fixture.put(Kind::GrpcPolicy, policy("long", 5, &json!({}), &per_try));
-    fixture.lower(Kind::GrpcRoute, json!({"rules": [{}]}));
-    let reader = Reader::new(&fixture.world, &fixture.surfaces);
-    let table = [
-        ("good", "Accepted", "in force"),
-        ("late", "Conflicted", "GrpcPolicy default/good is older"),
-        ("lost", "TargetNotFound", "rule none not found"),
-        ("bad", "Invalid", "timeouts.request"),
-        ("long", "Invalid", "retry.perTryTimeout"),
-    ];
-    for (name, reason, words) in table {
-        let status = crate::status::policy::project(&NsName::new("default", name), &reader).unwrap();
-        let condition = &status.ancestors[0].conditions[0];
-        assert_eq!((condition.reason, &*status.ancestors[0].ancestor_ref.name), (reason, "edge"), "{name}");
-        assert!(condition.message.contains(words), "{name}: {}", condition.message);
-    }
-}
-
-fn statuses(fixture: &mut Fixture, spec: Value, standing: Standing) -> Value {
-    let lowered = fixture.lower(Kind::GrpcRoute, spec);
-    let route = Ref::new(Kind::GrpcRoute, NsName::new("default", "route"));
-    let reader = Reader::new(&fixture.world, &fixture.surfaces);
-    let status = project(reader.route(&route).unwrap(), &lowered, reader.controller(), &[standing]);
-    serde_json::to_value(status).unwrap()
-}
-
-fn reasons(status: &Value) -> Vec<String> {
-    let conditions = status["parents"][0]["conditions"].as_array().unwrap();
-    let short = |one: &Value| format!("{}={}/{}", one["type"], one["status"], one["reason"]).replace('"', "");
-    conditions.iter().map(short).collect()
-}
-
-const SERVED: Standing = Standing { lost_to: None, delivery: Delivery::Programmed };
-
-#[test]
-fn a_status_repeats_the_parent_as_written_and_has_every_condition() {
-    let status = statuses(&mut Fixture::new(), json!({"rules": [{"backendRefs": [echo()]}]}), SERVED);
-    let parent = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "default", "name": "edge", "sectionName": "https"});
-    assert_eq!(status["parents"][0]["parentRef"], parent);
-    assert_eq!(status["parents"][0]["controllerName"], "sluice.dev/gateway-controller");
-    assert_eq!(status["parents"][0]["conditions"][0]["observedGeneration"], 7);
-    assert_eq!(
-        reasons(&status),
-        ["Accepted=True/Accepted", "ResolvedRefs=True/ResolvedRefs", "sluice.dev/Programmed=True/Programmed"]
-    );
-}
-
-#[test]
-fn a_partly_invalid_route_says_which_rules_are_dropped() {
-    let rules = json!({"rules": [{"filters": [{"type": "CORS"}]}, {"backendRefs": [{"name": "gone", "port": 1}]}]});
-    let rejected = Delivery::Rejected { message: "missing )".into(), rule: Some("rules[1]".into()), last_good: false };
-    let status = statuses(&mut Fixture::new(), rules, Standing { lost_to: None, delivery: rejected });
-    assert_eq!(
-        reasons(&status),
-        [
-            "Accepted=True/Accepted",
-            "ResolvedRefs=False/BackendNotFound",
-            "PartiallyInvalid=True/UnsupportedValue",
-            "sluice.dev/Programmed=False/Rejected"
-        ]
-    );
-    let message = |index: usize| status["parents"][0]["conditions"][index]["message"].as_str().unwrap().to_owned();
-    assert!(message(2).starts_with("Dropped Rule"), "{}", message(2));
-    assert!(message(3).contains("refused rules[1]: missing ); its calls answer UNAVAILABLE"), "{}", message(3));
-}
-
-#[test]
-fn a_route_that_lost_its_hostname_names_the_winner_and_still_resolves() {
-    let winner = Ref::new(Kind::HttpRoute, NsName::new("default", "web"));
-    let standing = Standing { lost_to: Some(winner), delivery: Delivery::Programmed };
-    let status = statuses(&mut Fixture::new(), json!({"rules": [{"backendRefs": [echo()]}]}), standing);
-    assert_eq!(reasons(&status), ["Accepted=False/NotAllowedByListeners", "ResolvedRefs=True/ResolvedRefs"]);
-    let message = status["parents"][0]["conditions"][0]["message"].as_str().unwrap();
-    assert!(message.starts_with("HTTPRoute default/web is older"), "{message}");
-    assert_eq!(Accepted::NotAllowedByListeners.as_str(), "NotAllowedByListeners");
-}
-
-#[test]
-fn backends_with_pods_in_common_are_served_and_said() {
-    let mut fixture = Fixture::new();
-    let selecting = |labels: Value| json!({"selector": labels});
-    fixture.put(Kind::Service, service("default", "v1", &selecting(json!({"app": "echo"}))));
-    fixture.put(Kind::Service, service("default", "v2", &selecting(json!({"app": "echo", "version": "v2"}))));
-    let backends = json!([{"name": "v1", "port": 9000}, {"name": "v2", "port": 9000}]);
-    let lowered = fixture.rule(&json!({"backendRefs": backends}));
-    assert_eq!(forward(&lowered).shares.len(), 2);
-    let [problem] = lowered.problems.as_slice() else { panic!("{:?}", lowered.problems) };
-    assert_eq!(problem.finding(), Finding::Informs);
-    let words = "Service default/v1 selects app=echo and so reaches the pods of Service default/v2 (app=echo,version=v2) \
-                 too: add version to its selector";
-    assert!(problem.to_string().starts_with(words), "{problem}");
-    fixture.put(Kind::Service, service("default", "v1", &selecting(json!({"app": "echo", "version": "v1"}))));
-    assert_eq!(fixture.rule(&json!({"backendRefs": backends})).problems, []);
 }
