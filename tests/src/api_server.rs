@@ -169,9 +169,7 @@ impl ApiServer {
     /// A kubeconfig for one of [`USERS`], which may do everything under its name.
     pub fn kubeconfig(&self, user: &str) -> Result<PathBuf> {
         ensure!(USERS.contains(&user), "no user {user}");
-        let path = self.directory.join(format!("kubeconfig-{user}"));
-        fs::write(&path, kubeconfig(self.port, user))?;
-        Ok(path)
+        Ok(self.directory.join(format!("kubeconfig-{user}")))
     }
 
     /// What everybody writes from now on.
@@ -251,6 +249,10 @@ fn write_credentials(directory: &Path, port: u16) -> Result<()> {
     fs::write(directory.join("tokens"), tokens.join("\n"))?;
     let policy = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}"#;
     fs::write(directory.join("audit.yaml"), policy)?;
+    // Once: whoever starts reads one while others start.
+    for user in USERS {
+        fs::write(directory.join(format!("kubeconfig-{user}")), kubeconfig(port, user))?;
+    }
     Ok(fs::write(directory.join("kubeconfig"), kubeconfig(port, "test"))?)
 }
 

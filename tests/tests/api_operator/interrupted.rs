@@ -58,7 +58,10 @@ async fn killed_at_each_of_its_writes_it_comes_to_the_same_end() {
 /// Whether the operator came to the point where it ends itself, or has finished without.
 async fn ends_itself(room: &Room, doomed: &Operator, name: &str) -> bool {
     tokio::select! {
-        status = doomed.ended() => status.unwrap() == ABORTED,
+        status = doomed.ended() => {
+            assert_eq!(status.unwrap(), ABORTED, "{}", doomed.log().unwrap());
+            true
+        }
         _ = room.until("GrpcService", name, is_judged) => {
             // The status is not always the last write.
             let _may_have_ended = doomed.signal("TERM");
