@@ -10,6 +10,7 @@
 //! Must not know: how the JSON got here.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sluice_core::{
     key::{Kind, NsName, Ref, Text},
     world::{Change, DecodeError, Object, observed::Observed},
@@ -40,7 +41,7 @@ enum State {
 }
 
 impl Entry {
-    fn new(head: &Head, outcome: &Result<Vec<Change>, Undecodable>) -> Self {
+    fn new(head: &Head<'_>, outcome: &Result<Vec<Change>, Undecodable>) -> Self {
         let told = outcome.as_deref().ok().and_then(told);
         Self { version: head.hash(), state: told.map_or(State::Undecodable, |object| State::Told(object.clone())) }
     }
@@ -71,8 +72,10 @@ pub(super) struct Listing {
 
 /// The part of an object that every object has.
 #[derive(Debug, Deserialize)]
-pub(super) struct Head {
+pub(super) struct Head<'a> {
     metadata: HeadMeta,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,12 +86,24 @@ struct HeadMeta {
     #[serde(default)]
     name: Text,
     resource_version: String,
+    #[serde(default)]
+    generation: i64,
 }
 
-impl Head {
+impl<'a> Head<'a> {
     /// Reads it out of an object's JSON.
-    pub(super) fn of(text: &str) -> Result<Self, serde_json::Error> {
+    pub(super) fn of(text: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    /// `metadata.generation`; 0 of what has none.
+    pub(super) fn generation(&self) -> i64 {
+        self.metadata.generation
+    }
+
+    /// The status, as it stands there.
+    pub(super) fn status(&self) -> Option<&'a RawValue> {
+        self.status
     }
 
     /// The version to go on from.
@@ -96,7 +111,8 @@ impl Head {
         &self.metadata.resource_version
     }
 
-    fn key(&self) -> NsName {
+    /// Namespace and name.
+    pub(super) fn key(&self) -> NsName {
         NsName { namespace: self.metadata.namespace.clone(), name: self.metadata.name.clone() }
     }
 
@@ -133,7 +149,7 @@ impl Known {
     ///
     /// # Errors
     /// When it does not decode.
-    pub(super) fn upsert(&mut self, head: &Head, text: &str) -> Result<Vec<Change>, Undecodable> {
+    pub(super) fn upsert(&mut self, head: &Head<'_>, text: &str) -> Result<Vec<Change>, Undecodable> {
         let outcome = self.decode(head, text);
         let key = key_of(&outcome, head);
         let before = self.enter(key, Entry::new(head, &outcome));
@@ -142,7 +158,7 @@ impl Known {
     }
 
     /// An object is gone.
-    pub(super) fn remove(&mut self, head: &Head) -> Change {
+    pub(super) fn remove(&mut self, head: &Head<'_>) -> Change {
         let key = head.key();
         let before = self.entries.remove(&key);
         self.undecodable -= usize::from(before.is_some_and(|entry| entry.is_undecodable()));
@@ -153,7 +169,7 @@ impl Known {
     ///
     /// # Errors
     /// When it does not decode.
-    pub(super) fn note(&self, listing: &mut Listing, head: &Head, text: &str) -> Result<(), Undecodable> {
+    pub(super) fn note(&self, listing: &mut Listing, head: &Head<'_>, text: &str) -> Result<(), Undecodable> {
         let (key, version) = (head.key(), head.hash());
         if let Some(known) = self.entries.get(&key).filter(|known| known.version == version) {
             listing.entries.insert(key, known.clone());
@@ -182,13 +198,13 @@ impl Known {
         before
     }
 
-    fn decode(&self, head: &Head, text: &str) -> Result<Vec<Change>, Undecodable> {
+    fn decode(&self, head: &Head<'_>, text: &str) -> Result<Vec<Change>, Undecodable> {
         decode(self.kind, text).map_err(|source| Undecodable { object: head.key(), source })
     }
 }
 
 /// The key that the world keeps, or else a copy: there are as many as objects.
-fn key_of(outcome: &Result<Vec<Change>, Undecodable>, head: &Head) -> NsName {
+fn key_of(outcome: &Result<Vec<Change>, Undecodable>, head: &Head<'_>) -> NsName {
     outcome.as_deref().ok().and_then(told).map_or_else(|| head.key(), |object| object.key().clone())
 }
 

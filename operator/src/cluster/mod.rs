@@ -32,6 +32,7 @@ mod proxies;
 pub(crate) mod run;
 pub(crate) mod scope;
 mod seats;
+mod seen;
 mod source;
 mod status;
 mod sync;

@@ -22,9 +22,10 @@ use super::{
     proxies::{self, Office},
     scope::Scope,
     seats::Seats,
+    seen::Seen,
     sync::{Progress, Sync},
     watch::Watch,
-    write,
+    write::Desk,
     writer::{Writer, Writes},
 };
 use crate::{
@@ -240,6 +241,7 @@ struct Plant {
     waiting: Waiting,
     inputs: mpsc::Sender<Vec<Input>>,
     seats: Seats,
+    seen: Seen,
     /// In how many namespaces the engine does not yet know where Gateways are reached.
     unread: watch::Sender<usize>,
 }
@@ -262,8 +264,21 @@ impl Plant {
         let (watches, waiting) = (Watches::new(metrics.registry()), Waiting::new(metrics.registry()));
         let (directory, queues) = (Directory::default(), Queues::default());
         let unread = watch::Sender::new(options.scope.namespaces().len());
-        let seats = Seats::new(options.spare_streams);
-        Ok(Self { options, client, leadership, directory, queues, writer, watches, waiting, inputs, seats, unread })
+        let (seats, seen) = (Seats::new(options.spare_streams), Seen::default());
+        Ok(Self {
+            options,
+            client,
+            leadership,
+            directory,
+            queues,
+            writer,
+            watches,
+            waiting,
+            inputs,
+            seats,
+            seen,
+            unread,
+        })
     }
 
     /// Follows everything that is to be known.
@@ -274,7 +289,7 @@ impl Plant {
         tasks.spawn(sync.run());
         for (source, voice) in sources.into_iter().zip(voices) {
             let gauges = self.watches.of(&source);
-            tasks.spawn(Watch::new(self.client.clone(), source, voice, gauges).run());
+            tasks.spawn(Watch::new(self.client.clone(), source, voice, gauges, self.seen.clone()).run());
         }
         progress
     }
@@ -329,7 +344,14 @@ impl Plant {
 
     /// Does what the engine says, while this process leads.
     fn write(&self, tasks: &mut JoinSet<()>, credentials: watch::Receiver<Option<Arc<Credentials>>>) {
-        write::spawn(tasks, &self.queues, self.store(), self.inputs.clone(), self.options.pod.clone());
+        let desk = Desk {
+            queues: self.queues.clone(),
+            store: self.store(),
+            seen: self.seen.clone(),
+            inputs: self.inputs.clone(),
+            process: self.options.pod.clone(),
+        };
+        desk.staff(tasks);
         if self.options.scope == Scope::Cluster {
             tasks.spawn(class::keep(self.writer.clone(), self.options.class.clone()));
         }

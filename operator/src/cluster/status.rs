@@ -14,14 +14,16 @@ use super::{
     events::{Events, Note},
     kinds,
     latest::{Latest, Next, Pace},
+    seen::{Live, Seen},
     writer::{Fault, MANAGER, Verb, Writer},
 };
 use chrono::{SecondsFormat, Utc};
 use kube::{
     api::{Patch, PatchParams},
-    core::DynamicObject,
+    core::Request,
 };
 use merge::{Word, difference, entries};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use sluice_core::key::{Kind, Ref};
 use sluice_engine::StatusUpdate;
@@ -33,12 +35,13 @@ const WORKERS: usize = 8;
 /// Writes statuses.
 pub(super) struct Scribe {
     writer: Writer,
+    seen: Seen,
     events: Events,
 }
 
 impl Scribe {
-    pub(super) fn new(writer: Writer, events: Events) -> Self {
-        Self { writer, events }
+    pub(super) fn new(writer: Writer, seen: Seen, events: Events) -> Self {
+        Self { writer, seen, events }
     }
 
     /// Works for ever.
@@ -69,27 +72,37 @@ impl Scribe {
 
     /// What turned, once it is written.
     async fn write(&self, object: &Ref, update: &StatusUpdate) -> Result<Vec<Note>, Fault> {
-        let Some(live) = self.writer.get(object).await? else { return Ok(Vec::new()) };
-        let current = live.metadata.generation.unwrap_or_default();
+        let Some(live) = self.live(object).await? else { return Ok(Vec::new()) };
         // It is about an earlier life of the name.
-        if update.generation > current {
+        if update.generation > live.generation {
             return Ok(Vec::new());
         }
-        let before = live.data.get("status").cloned().unwrap_or_else(|| json!({}));
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
         let (kind, status, generation) = (object.kind, update.status.value(), update.generation);
-        let after = Word { kind, status: &status, generation, current, now: &now }.over(&before);
-        let Some(patch) = difference(&before, &after) else { return Ok(Vec::new()) };
-        self.send(object, &live, &patch).await?;
-        Ok(turns(object, &before, &after))
+        let word = Word { kind, status: &status, generation, current: live.generation, now: &now };
+        let after = word.over(&live.status);
+        let Some(patch) = difference(&live.status, &after) else { return Ok(Vec::new()) };
+        self.send(object, &live.version, &patch).await?;
+        Ok(turns(object, &live.status, &after))
     }
 
-    async fn send(&self, object: &Ref, live: &DynamicObject, status: &Value) -> Result<(), Fault> {
-        let body = json!({"metadata": {"resourceVersion": live.metadata.resource_version}, "status": status});
-        let api = kinds::api(self.writer.client.clone(), object);
+    /// What an edit was heard with, or else what the API server has now: after a conflict, and of what did not change lately.
+    async fn live(&self, object: &Ref) -> Result<Option<Live>, Fault> {
+        match self.seen.take(object) {
+            Some(live) => Ok(Some(live)),
+            None => Ok(self.writer.get(object).await?.map(Live::from)),
+        }
+    }
+
+    async fn send(&self, object: &Ref, version: &str, status: &Value) -> Result<(), Fault> {
+        let body = json!({"metadata": {"resourceVersion": version}, "status": status});
+        let kind = kinds::api(self.writer.client.clone(), object).resource_url().to_owned();
         let (params, patch) = (PatchParams::apply(MANAGER), Patch::Merge(&body));
-        let request = api.patch_status(&object.key.name, &params, &patch);
-        self.writer.send(Verb::Status, object.kind.name(), request).await.map(drop)
+        let request = Request::new(kind).patch_subresource("status", &object.key.name, &params, &patch);
+        let request = request.map_err(|error| Fault::Refused(error.to_string().into()))?;
+        // The watch brings what became of it.
+        let answer = self.writer.client.request::<IgnoredAny>(request);
+        self.writer.send(Verb::Status, object.kind.name(), answer).await.map(drop)
     }
 }
 

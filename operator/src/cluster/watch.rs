@@ -14,6 +14,7 @@ use super::{
     backoff::Backoff,
     known::{Head, Known, Listing, Undecodable},
     metrics::Gauges,
+    seen::Seen,
     source::Source,
     sync::{News, Voice},
 };
@@ -133,6 +134,8 @@ pub(super) struct Watch {
     known: Known,
     voice: Voice,
     gauges: Gauges,
+    /// For those who write statuses.
+    seen: Seen,
     backoff: Backoff,
     /// How often in a row the API server had something against a request itself.
     refusals: u32,
@@ -148,9 +151,10 @@ pub(super) struct Watch {
 
 impl Watch {
     /// A watch that has not started.
-    pub(super) fn new(client: Client, source: Source, voice: Voice, gauges: Gauges) -> Self {
+    pub(super) fn new(client: Client, source: Source, voice: Voice, gauges: Gauges, seen: Seen) -> Self {
         Self {
             client,
+            seen,
             known: Known::new(source.kind),
             source,
             voice,
@@ -237,10 +241,13 @@ impl Watch {
         }
         let head = Head::of(text)?;
         let changes = match line.kind {
-            LineKind::Added | LineKind::Modified => self.known.upsert(&head, text).unwrap_or_else(|error| {
-                self.complain(&error);
-                Vec::new()
-            }),
+            LineKind::Added | LineKind::Modified => {
+                self.seen.note(self.source.kind, &head);
+                self.known.upsert(&head, text).unwrap_or_else(|error| {
+                    self.complain(&error);
+                    Vec::new()
+                })
+            }
             LineKind::Deleted => vec![self.known.remove(&head)],
             LineKind::Bookmark | LineKind::Error => Vec::new(),
         };

@@ -181,7 +181,7 @@ impl Rig {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { axum::serve(listener, routes).await.unwrap() });
         tasks.spawn(sync.run());
-        tasks.spawn(Watch::new(client, source, voices.remove(0), gauges).run());
+        tasks.spawn(Watch::new(client, source, voices.remove(0), gauges, Seen::default()).run());
         Self { server, world: World::default(), inputs, progress, _tasks: tasks }
     }
 
