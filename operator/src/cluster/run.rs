@@ -122,6 +122,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let world = world::Settings {
         scope: options.scope.seen(),
         everywhere: options.families.everywhere(),
+        reserved: proxies::RESERVED.to_vec(),
         ..world::Settings::default()
     };
     let client = connect().await?;

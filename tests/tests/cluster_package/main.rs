@@ -10,6 +10,7 @@
 )]
 
 mod namespaced;
+mod nodes;
 mod rights;
 
 use std::{

@@ -24,6 +24,7 @@ verdicts! {
         Accepted = True,
         UnsupportedProtocol = False,
         UnsupportedValue = False,
+        PortUnavailable = False,
         NoValidCACertificate = False,
         TooManyListeners = False,
         HostnameConflict = False,
@@ -96,6 +97,9 @@ pub enum Refusal {
     /// Neither HTTP nor HTTPS.
     #[error("protocol {0} is not implemented: use HTTPS, or HTTP for HTTPRoutes")]
     Protocol(Text),
+    /// The proxies listen there already.
+    #[error("port {0} is the proxies' own, where they answer probes and show their statistics: use another")]
+    Port(u16),
     /// `tls.mode` of an HTTPS listener.
     #[error("tls.mode {0} is not supported with protocol HTTPS: use Terminate")]
     Mode(Text),
@@ -241,6 +245,7 @@ fn accepted(report: &ListenerReport, generation: i64) -> Condition {
         Refusal::Conflict(Conflict::Hostname(..)) => Accepted::HostnameConflict,
         Refusal::Conflict(Conflict::Protocol(_)) => Accepted::ProtocolConflict,
         Refusal::Protocol(_) => Accepted::UnsupportedProtocol,
+        Refusal::Port(_) => Accepted::PortUnavailable,
         Refusal::Mode(_) | Refusal::SelectorOutOfSight => Accepted::UnsupportedValue,
         Refusal::NoAuthority => Accepted::NoValidCACertificate,
         Refusal::TooMany(_) => Accepted::TooManyListeners,

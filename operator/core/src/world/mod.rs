@@ -28,7 +28,7 @@ pub use store::{Exposure, Scope, Settings, Stored, Table, World};
 
 use crate::key::{Kind, NsName, Ref, Text};
 use chrono::{DateTime, Utc};
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 
 /// What a route attaches to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +83,8 @@ pub enum Change {
     Bind(NsName, u16, Option<SocketAddr>),
     /// The addresses at which a Gateway is reached.
     Addresses(NsName, Vec<Text>),
+    /// The ports at which a Gateway's listeners are reached there, by theirs; none is reached at its own.
+    Ports(NsName, BTreeMap<u16, u16>),
     /// Whether the API server serves a kind; every kind is taken to be served until this says otherwise.
     Served(Kind, bool),
 }

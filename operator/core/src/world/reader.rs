@@ -50,6 +50,11 @@ impl<'w> Reader<'w> {
         &self.world.settings.scope
     }
 
+    /// Whether proxies have a port for themselves. Fixed, hence not recorded.
+    pub fn is_reserved(&self, port: u16) -> bool {
+        self.world.settings.reserved.contains(&port)
+    }
+
     /// How callers reach listeners. Fixed, hence not recorded.
     pub fn exposure(&self) -> Exposure {
         self.world.settings.exposure
@@ -134,7 +139,13 @@ impl<'w> Reader<'w> {
 
     /// The port at which callers reach a listener's.
     pub fn reached_at(&self, gateway: &NsName, port: u16) -> u16 {
-        self.bind(gateway, port).map_or(port, |address| address.port())
+        self.note(Dep::Binding(gateway.clone()));
+        let world = self.world;
+        let there = match world.settings.exposure {
+            Exposure::Service => world.ports.get(gateway).and_then(|ports| ports.get(&port)).copied(),
+            Exposure::Host => world.binds.get(&(gateway.clone(), port)).map(SocketAddr::port),
+        };
+        there.unwrap_or(port)
     }
 
     /// The addresses at which a Gateway is reached.

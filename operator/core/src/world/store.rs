@@ -45,6 +45,8 @@ pub struct Settings {
     pub everywhere: IpAddr,
     /// What of the cluster is seen.
     pub scope: Scope,
+    /// Ports that proxies have for themselves.
+    pub reserved: Vec<u16>,
 }
 
 /// What of a cluster this process may see.
@@ -61,7 +63,8 @@ pub enum Scope {
 /// How callers reach the port of a listener: what the endpoints of a GrpcService say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Exposure {
-    /// Through a Service: proxies have a network of their own each, where they bind the listener's own port.
+    /// Through a Service: proxies have a network of their own each, where they bind the listener's own port. The Service may have it at
+    /// another one.
     #[default]
     Service,
     /// Directly: at the port where the proxy on this machine binds it, once that is known.
@@ -75,6 +78,7 @@ impl Default for Settings {
             exposure: Exposure::default(),
             everywhere: Ipv4Addr::UNSPECIFIED.into(),
             scope: Scope::default(),
+            reserved: Vec::new(),
         }
     }
 }
@@ -106,6 +110,7 @@ pub struct World {
     pub(super) observed: BTreeMap<Ref, Arc<Observed>>,
     pub(super) binds: BTreeMap<(NsName, u16), SocketAddr>,
     pub(super) addresses: BTreeMap<NsName, Vec<Text>>,
+    pub(super) ports: BTreeMap<NsName, BTreeMap<u16, u16>>,
     pub(super) grants_in: Index<Text, NsName>,
     pub(super) policies_of: Index<Ref, NsName>,
     pub(super) sets_of: Index<NsName, NsName>,
@@ -215,6 +220,7 @@ impl World {
             Change::Keep(secret, before) => self.keep(secret, before),
             Change::Bind(gateway, port, address) => self.bind(gateway, port, address),
             Change::Addresses(gateway, addresses) => self.set_addresses(gateway, addresses),
+            Change::Ports(gateway, ports) => self.set_ports(gateway, ports),
             Change::Served(kind, true) => {
                 self.unserved.remove(&kind).then_some(Dep::Served(kind)).into_iter().collect()
             }
@@ -294,6 +300,14 @@ impl World {
             return Vec::new();
         }
         self.addresses.insert(gateway.clone(), addresses);
+        vec![Dep::Binding(gateway)]
+    }
+
+    fn set_ports(&mut self, gateway: NsName, ports: BTreeMap<u16, u16>) -> Vec<Dep> {
+        if self.ports.get(&gateway).map_or(ports.is_empty(), |known| *known == ports) {
+            return Vec::new();
+        }
+        self.ports.insert(gateway.clone(), ports);
         vec![Dep::Binding(gateway)]
     }
 

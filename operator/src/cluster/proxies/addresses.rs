@@ -5,32 +5,32 @@
 //! Must not know: who listens.
 
 use super::names;
-use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service};
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service, ServicePort, ServiceSpec};
 use sluice_core::{
     key::{NsName, Text},
     translate::infrastructure::Infrastructure,
 };
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// Where a Service is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum At {
     /// At these addresses, by now.
     Addresses(Vec<Text>),
-    /// At ports of nodes.
-    Nodes,
+    /// At ports of nodes, by those of listeners.
+    Nodes(BTreeMap<u16, u16>),
 }
 
 /// Where a Service of proxies is reached, by its Gateway and its name; `None` for any other Service.
 pub(super) fn of(service: &Service) -> Option<((NsName, Text), At)> {
     let (gateway, _) = names::owner(&service.metadata)?;
     let spec = service.spec.clone().unwrap_or_default();
-    let external = spec.external_ips.unwrap_or_default();
+    let external = spec.external_ips.as_deref().unwrap_or_default();
     let at = match spec.type_.as_deref() {
         Some("LoadBalancer") => At::Addresses(ingress(service)),
-        _ if !external.is_empty() => At::Addresses(texts(&external)),
-        Some("NodePort") => At::Nodes,
-        _ => At::Addresses(texts(&spec.cluster_ips.unwrap_or_default())),
+        _ if !external.is_empty() => At::Addresses(texts(external)),
+        Some("NodePort") => At::Nodes(on_nodes(&spec)),
+        _ => At::Addresses(texts(spec.cluster_ips.as_deref().unwrap_or_default())),
     };
     Some(((gateway, service.metadata.name.as_deref()?.into()), at))
 }
@@ -48,6 +48,11 @@ fn ingress(service: &Service) -> Vec<Text> {
         names.map(String::as_str).find(|name| !name.is_empty()).map(Text::from)
     };
     points.iter().filter_map(address).collect()
+}
+
+fn on_nodes(spec: &ServiceSpec) -> BTreeMap<u16, u16> {
+    let pair = |port: &ServicePort| Some((port.port.try_into().ok()?, port.node_port?.try_into().ok()?));
+    spec.ports.iter().flatten().filter_map(pair).collect()
 }
 
 /// A Service without an address of its own says None.
@@ -94,7 +99,11 @@ mod tests {
             ),
             (json!({"type": "ClusterIP", "clusterIPs": ["None"]}), json!({}), at(&[])),
             (json!({"type": "NodePort", "externalIPs": ["192.0.2.1"]}), json!({}), at(&["192.0.2.1"])),
-            (json!({"type": "NodePort"}), json!({}), At::Nodes),
+            (
+                json!({"type": "NodePort", "ports": [{"port": 443, "nodePort": 30443}, {"port": 80}]}),
+                json!({}),
+                At::Nodes(BTreeMap::from([(443, 30443)])),
+            ),
         ] {
             assert_eq!(of(&service("sluice", &spec, &status)), Some((key.clone(), expected)), "{spec}");
         }

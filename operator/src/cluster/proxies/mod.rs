@@ -20,4 +20,4 @@ mod scale;
 
 pub(in crate::cluster) use keep::{Keeper, Office};
 pub(in crate::cluster) use pods::recall;
-pub(crate) use render::Settings;
+pub(crate) use render::{RESERVED, Settings};

@@ -68,7 +68,14 @@ struct Reach {
     seats: Seats,
     pods: Watched<pods::Proxy>,
     services: Watched<At>,
-    told: BTreeMap<NsName, Vec<Text>>,
+    told: BTreeMap<NsName, Place>,
+}
+
+/// Where a Gateway is reached: its addresses, and the ports there that are others than its listeners'.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Place {
+    addresses: Vec<Text>,
+    ports: BTreeMap<u16, u16>,
 }
 
 impl Reach {
@@ -98,36 +105,39 @@ impl Reach {
                 gateways.extend(self.services.hear(*event, addresses::of).into_iter().map(|((gateway, _), _)| gateway));
             }
         }
-        inputs.extend(gateways.into_iter().filter_map(|gateway| self.moved(gateway)).map(Input::from));
+        inputs.extend(gateways.into_iter().flat_map(|gateway| self.moved(gateway)).map(Input::from));
         inputs
     }
 
-    /// The addresses of a Gateway, if they are others than were told.
-    fn moved(&mut self, gateway: NsName) -> Option<Change> {
-        let now = self.addresses(&gateway);
-        let before = if now.is_empty() {
+    /// Where a Gateway is reached, if that is another place than was told.
+    fn moved(&mut self, gateway: NsName) -> Vec<Change> {
+        let now = self.place(&gateway);
+        let before = if now == Place::default() {
             self.told.remove(&gateway).unwrap_or_default()
         } else {
             self.told.insert(gateway.clone(), now.clone()).unwrap_or_default()
         };
-        (before != now).then_some(Change::Addresses(gateway, now))
+        let ports = (before.ports != now.ports).then(|| Change::Ports(gateway.clone(), now.ports));
+        let addresses = (before.addresses != now.addresses).then_some(Change::Addresses(gateway, now.addresses));
+        ports.into_iter().chain(addresses).collect()
     }
 
     /// Any node with a proxy answers at a port of the nodes.
-    fn addresses(&self, gateway: &NsName) -> Vec<Text> {
-        let mut all = Vec::new();
+    fn place(&self, gateway: &NsName) -> Place {
+        let Place { mut addresses, mut ports } = Place::default();
         for at in self.services.of(gateway) {
             match at {
-                At::Addresses(addresses) => all.extend(addresses.iter().cloned()),
-                At::Nodes => {
+                At::Addresses(own) => addresses.extend(own.iter().cloned()),
+                At::Nodes(there) => {
                     let nodes: BTreeSet<_> = self.pods.of(gateway).filter_map(pods::Proxy::node).cloned().collect();
-                    all.extend(nodes);
+                    addresses.extend(nodes);
+                    ports.extend(there);
                 }
             }
         }
         let mut seen = BTreeSet::new();
-        all.retain(|address| seen.insert(address.clone()));
-        all
+        addresses.retain(|address| seen.insert(address.clone()));
+        Place { addresses, ports }
     }
 }
 
@@ -260,6 +270,7 @@ mod tests {
             Input::Proxy(ProxyEvent::Unready { proxy, .. }) => format!("{proxy} unready"),
             Input::Proxy(ProxyEvent::Gone { proxy, .. }) => format!("{proxy} gone"),
             Input::Change(Change::Addresses(gateway, all)) => format!("{} at [{}]", gateway.name, all.join(" ")),
+            Input::Change(Change::Ports(gateway, all)) => format!("{} by {all:?}", gateway.name),
             other => format!("{other:?}"),
         };
         inputs.into_iter().map(word).collect::<Vec<_>>().join(", ")
@@ -306,12 +317,13 @@ mod tests {
         for (name, node) in [("a", "10.0.0.2"), ("b", "10.0.0.1"), ("c", "10.0.0.2")] {
             assert_eq!(reach.pod(Event::Apply, &pod(name, "True", node)), format!("{name} ready"));
         }
-        let on_nodes = service("sluice", "NodePort", None);
-        assert_eq!(reach.service(Event::Apply, &on_nodes), "edge at [10.0.0.1 10.0.0.2]");
+        let mut on_nodes = service("sluice", "NodePort", None);
+        on_nodes["spec"]["ports"] = json!([{"port": 443, "nodePort": 30443}]);
+        assert_eq!(reach.service(Event::Apply, &on_nodes), "edge by {443: 30443}, edge at [10.0.0.1 10.0.0.2]");
         assert_eq!(reach.pod(Event::Delete, &pod("c", "True", "10.0.0.2")), "c gone");
         assert_eq!(reach.pod(Event::Apply, &leaving(pod("b", "True", "10.0.0.1"))), "b unready, edge at [10.0.0.2]");
         assert_eq!(reach.pod(Event::Apply, &pod("a", "False", "10.0.0.2")), "a unready, edge at []");
         let balanced = service("sluice", "LoadBalancer", Some("192.0.2.1"));
-        assert_eq!(reach.service(Event::Apply, &balanced), "edge at [192.0.2.1]");
+        assert_eq!(reach.service(Event::Apply, &balanced), "edge by {}, edge at [192.0.2.1]");
     }
 }

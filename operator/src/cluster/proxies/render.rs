@@ -106,6 +106,8 @@ pub(super) enum Want {
 const READINESS: u16 = 19001;
 /// The port of statistics.
 const METRICS: u16 = 19002;
+/// What listeners cannot have, for the proxies have it.
+pub(crate) const RESERVED: [u16; 2] = [READINESS, METRICS];
 /// Connections of one proxy; each costs it some 50 KiB at rest.
 const MAX_CONNECTIONS: u32 = 50_000;
 

@@ -100,6 +100,16 @@ fn a_service_whose_parents_all_agree_is_ready_and_serves_its_generation() {
 }
 
 #[test]
+fn where_a_gateway_is_reached_at_other_ports_than_its_listeners_the_endpoints_have_these() {
+    let mut world = ready();
+    let port = |world: &World| serde_json::to_value(of(world)).unwrap()["endpoints"][0]["port"].clone();
+    for (ports, expected) in [(vec![(443, 30443), (80, 30080)], 30443), (vec![(80, 30080)], 443), (vec![], 443)] {
+        world.apply(Change::Ports(gateway().key, ports.into_iter().collect()));
+        assert_eq!(port(&world), expected);
+    }
+}
+
+#[test]
 fn every_condition_is_there_from_the_first_write() {
     let status = of(&world(&[service(&json!({}))]));
     let kinds: Vec<_> = status.conditions().iter().map(|condition| condition.kind).collect();

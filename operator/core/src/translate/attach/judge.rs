@@ -149,6 +149,8 @@ fn refusal(entry: &Entry, conflict: Option<Conflict>, place: usize, read: &Reade
         Some(Refusal::Conflict(conflict))
     } else if !entry.is_http() {
         Some(Refusal::Protocol(entry.spec.protocol.clone()))
+    } else if read.is_reserved(entry.spec.port) {
+        Some(Refusal::Port(entry.spec.port))
     } else if is_out_of_sight(entry.spec.allowed_routes.namespaces.as_ref(), read) {
         Some(Refusal::SelectorOutOfSight)
     } else if place >= MAX_LISTENERS {

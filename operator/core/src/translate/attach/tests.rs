@@ -1,5 +1,6 @@
 mod addresses;
 mod hosts;
+mod ports;
 mod sets;
 mod tls;
 
