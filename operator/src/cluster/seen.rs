@@ -2,7 +2,8 @@
 //!
 //! events of watches → the latest status of an object with its version, once
 //!
-//! **Invariant:** it is a hint. Whoever writes by it sends the version along: an outdated one costs a conflict, and is asked for then.
+//! **Invariant:** it is a hint. Whoever writes by it sends the version along: an outdated one costs a conflict, and nothing is told of
+//! that object for a while: a route that somebody edits ten times a second has moved on whenever its event arrives.
 //! **Invariant:** it holds twice [`HALF`] objects at most, those that were heard of last.
 //!
 //! Must not know: what a status means.
@@ -15,10 +16,13 @@ use std::{
     collections::BTreeMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// Half of what is held; each is a kilobyte or two.
 const HALF: usize = 1024;
+/// How long nothing is told of an object after a conflict.
+const DOUBTED: Duration = Duration::from_secs(10);
 
 /// What is to be known of an object to write its status.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +61,8 @@ pub(super) struct Seen(Arc<Mutex<Halves>>);
 struct Halves {
     young: BTreeMap<Ref, Heard>,
     old: BTreeMap<Ref, Heard>,
+    /// Until when.
+    doubted: BTreeMap<Ref, Instant>,
 }
 
 impl Seen {
@@ -74,11 +80,29 @@ impl Seen {
         halves.young.insert(Ref::new(kind, head.key()), said);
     }
 
-    /// What was heard of an object last, if that is not long ago and was not taken since.
+    /// What was told of an object was outdated: somebody else writes it, too.
+    pub(super) fn doubt(&self, object: &Ref) {
+        self.doubt_at(object, Instant::now());
+    }
+
+    fn doubt_at(&self, object: &Ref, now: Instant) {
+        let mut halves = self.lock();
+        halves.doubted.retain(|_, until| *until > now);
+        halves.doubted.insert(object.clone(), now + DOUBTED);
+    }
+
+    /// What was heard of an object last, if that is not long ago, was not taken since, and nobody doubts it.
     pub(super) fn take(&self, object: &Ref) -> Option<Live> {
+        self.take_at(object, Instant::now())
+    }
+
+    fn take_at(&self, object: &Ref, now: Instant) -> Option<Live> {
         let mut halves = self.lock();
         let old = halves.old.remove(object);
         let heard = halves.young.remove(object).or(old)?;
+        if halves.doubted.get(object).is_some_and(|until| *until > now) {
+            return None;
+        }
         drop(halves);
         let status = heard.status.as_deref().map_or_else(|| Ok(json!({})), serde_json::from_str);
         Some(Live { version: heard.version.into(), generation: heard.generation, status: status.ok()? })
@@ -139,6 +163,19 @@ mod tests {
         let expected = Live { version: "7".to_owned(), generation: 0, status: json!({}) };
         assert_eq!(seen.take(&Ref::new(Kind::GatewayClass, NsName::new("", "c"))), Some(expected));
         assert_eq!(seen.take(&Ref::new(Kind::Namespace, NsName::new("", "c"))), None);
+    }
+
+    #[test]
+    fn after_a_conflict_nothing_is_told_of_the_object_for_a_while() {
+        let (seen, now) = (Seen::default(), Instant::now());
+        let object = |name: &str| Ref::new(Kind::GrpcRoute, NsName::new("a", name));
+        let told = |name: &str, later: Duration| {
+            note(&seen, Kind::GrpcRoute, name, 1);
+            seen.take_at(&object(name), now + later).is_some()
+        };
+        seen.doubt_at(&object("r"), now);
+        assert!(!told("r", Duration::ZERO) && told("other", Duration::ZERO));
+        assert!(told("r", DOUBTED));
     }
 
     #[test]

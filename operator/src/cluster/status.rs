@@ -60,6 +60,9 @@ impl Scribe {
             // Gone, going or another's: nobody will ask for it again.
             Err(Fault::Standby | Fault::Absent(_) | Fault::Leaving) => Next::Done,
             Err(fault @ (Fault::Stale | Fault::Busy(_))) => {
+                if fault == Fault::Stale {
+                    self.seen.doubt(&object);
+                }
                 tracing::debug!("the status of {object} is written again: {fault}");
                 Next::Again(update, Pace::Soon)
             }

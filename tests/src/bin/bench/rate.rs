@@ -123,8 +123,7 @@ async fn applied(stage: &Stage, last: &[(usize, String)]) -> Result<()> {
 /// c at the routes that are there, and after churn.
 pub(crate) async fn memory(stage: &mut Stage) -> Result<()> {
     let n = stage.routes;
-    stage.settle().await?;
-    let before = stage.subject.meter().memory()?;
+    let before = stage.kept().await?;
     let names = format!("{n} routes, {n} Services, {} endpoints", n * objects::ENDPOINTS);
     let resident = Figure::new("c", format!("{names}: resident"), "MiB", before.resident);
     stage.report.add(if n <= 10_000 { resident.at_most(150.0) } else { resident });
@@ -144,8 +143,7 @@ pub(crate) async fn growth(stage: &mut Stage) -> Result<()> {
     for share in [edits / 10, edits - edits / 10] {
         let last = edit_at(stage, FAST, share).await?;
         applied(stage, &last).await?;
-        stage.settle().await?;
-        sizes.push(stage.subject.meter().memory()?.resident);
+        sizes.push(stage.kept().await?.resident);
     }
     let [warm, after] = sizes.as_slice() else { return Ok(()) };
     let name = format!("N={}: resident after {edits} edits / after {}", stage.routes, edits / 10);

@@ -9,7 +9,7 @@ use sluice_tests::{
     bench::{
         audit::Audit,
         figure::Report,
-        meter::Meter,
+        meter::{Memory, Meter},
         objects::{self, Rules},
         replay::Form,
         stand_in::StandIn,
@@ -36,6 +36,10 @@ pub(crate) const DRIVER: &str = "two";
 const IDLE: f64 = 0.02;
 /// How long it must be.
 const QUIET: Duration = Duration::from_millis(700);
+/// What is free is given back at such a pace that it shows after this time.
+const GIVEN_BACK: Duration = Duration::from_secs(3);
+/// A share of memory that is as much as before.
+const SAME: f64 = 0.995;
 
 /// The proxy of the Gateway.
 #[derive(Debug)]
@@ -165,6 +169,22 @@ impl Stage {
             (spent.as_secs_f64() <= IDLE * QUIET.as_secs_f64()).then_some(())
         })
         .await
+    }
+
+    /// What the controller keeps: its memory once the allocator has given back what is free.
+    pub(crate) async fn kept(&self) -> Result<Memory> {
+        self.settle().await?;
+        let meter = self.subject.meter();
+        let mut before = meter.memory()?;
+        loop {
+            // house(sleep): it gives back a little at a time, for ten seconds.
+            tokio::time::sleep(GIVEN_BACK).await;
+            let now = meter.memory()?;
+            if now.resident >= before.resident * SAME {
+                return Ok(now);
+            }
+            before = now;
+        }
     }
 
     fn both(&self) -> [Meter; 2] {

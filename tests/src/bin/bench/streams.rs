@@ -21,13 +21,11 @@ pub(crate) async fn measure(stage: &mut Stage) -> Result<()> {
     let bare = connections(stage, &upstream, most).await?;
     let gateway = format!("{}/{}", objects::INFRA, objects::EDGE);
     let mut fleet = Fleet::new(upstream, &gateway, subscriptions(stage));
-    stage.settle().await?;
-    let before = stage.subject.meter().memory()?.resident;
+    let before = stage.kept().await?.resident;
     for streams in stage.size.fleet.clone() {
         fleet.grow(streams).await?;
         quiet(&fleet).await?;
-        stage.settle().await?;
-        let held = (stage.subject.meter().memory()?.resident - before) * 1_024.0 / count(streams);
+        let held = (stage.kept().await?.resident - before) * 1_024.0 / count(streams);
         let figure =
             Figure::new("k", format!("{streams} streams of {} routes: held for each", stage.routes), "KiB", held);
         stage.report.add(if streams == most { figure.at_most(bare.value() + STREAM) } else { figure });
@@ -57,11 +55,9 @@ fn subscriptions(stage: &Stage) -> Vec<(ResourceType, Vec<String>)> {
 }
 
 async fn connections(stage: &Stage, upstream: &Upstream, most: usize) -> Result<Figure> {
-    stage.settle().await?;
-    let before = stage.subject.meter().memory()?.resident;
+    let before = stage.kept().await?.resident;
     let idle = Fleet::idle(upstream, most).await?;
-    stage.settle().await?;
-    let held = (stage.subject.meter().memory()?.resident - before) * 1_024.0 / count(idle.len());
+    let held = (stage.kept().await?.resident - before) * 1_024.0 / count(idle.len());
     Ok(Figure::new("k", format!("floor: {most} connections without a stream: held for each"), "KiB", held))
 }
 
