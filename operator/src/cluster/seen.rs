@@ -2,15 +2,16 @@
 //!
 //! events of watches → the latest status of an object with its version, once
 //!
-//! **Invariant:** it is a hint. Whoever writes by it sends the version along: an outdated one costs a conflict, and nothing is told of
-//! that object for a while: a route that somebody edits ten times a second has moved on whenever its event arrives.
+//! **Invariant:** it is a hint, good enough to write by: the version goes along, so that an outdated one costs a conflict. Nothing is
+//! told of that object for a while then: a route that somebody edits ten times a second has moved on whenever its event arrives.
+//! **Invariant:** it is not good enough to write nothing by: watches lag behind, and what is read anew by a list is not heard here.
 //! **Invariant:** it holds twice [`HALF`] objects at most, those that were heard of last.
 //!
 //! Must not know: what a status means.
 
 use super::known::Head;
 use kube::core::DynamicObject;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use sluice_core::key::{Kind, Ref};
 use std::{
     collections::BTreeMap,
@@ -19,8 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Half of what is held; each is a kilobyte or two.
+/// Half of what is held.
 const HALF: usize = 1024;
+/// The longest status that is held, in bytes; a usual one has a kilobyte or two, one with 64 listeners has fifty.
+const LONGEST: usize = 8 << 10;
 /// How long nothing is told of an object after a conflict.
 const DOUBTED: Duration = Duration::from_secs(10);
 
@@ -71,13 +74,19 @@ impl Seen {
         if !has_status_of_ours(kind) {
             return;
         }
-        let status = head.status().map(|status| status.get().into());
-        let said = Heard { version: head.version().into(), generation: head.generation(), status };
+        let object = Ref::new(kind, head.key());
+        let status: Option<&str> = head.status().map(RawValue::get);
         let mut halves = self.lock();
+        if status.is_some_and(|status| status.len() > LONGEST) {
+            halves.old.remove(&object);
+            halves.young.remove(&object);
+            return;
+        }
         if halves.young.len() >= HALF {
             halves.old = mem::take(&mut halves.young);
         }
-        halves.young.insert(Ref::new(kind, head.key()), said);
+        let (version, status) = (head.version().into(), status.map(Into::into));
+        halves.young.insert(object, Heard { version, generation: head.generation(), status });
     }
 
     /// What was told of an object was outdated: somebody else writes it, too.
@@ -176,6 +185,16 @@ mod tests {
         seen.doubt_at(&object("r"), now);
         assert!(!told("r", Duration::ZERO) && told("other", Duration::ZERO));
         assert!(told("r", DOUBTED));
+    }
+
+    #[test]
+    fn one_that_has_become_too_long_is_asked_for() {
+        let seen = Seen::default();
+        note(&seen, Kind::Gateway, "g", 1);
+        let metadata = json!({"namespace": "a", "name": "g", "resourceVersion": "2"});
+        let text = json!({"metadata": metadata, "status": {"long": "x".repeat(LONGEST)}}).to_string();
+        seen.note(Kind::Gateway, &Head::of(&text).unwrap());
+        assert_eq!(version(&seen, Kind::Gateway, "g"), None);
     }
 
     #[test]

@@ -75,26 +75,29 @@ impl Scribe {
 
     /// What turned, once it is written.
     async fn write(&self, object: &Ref, update: &StatusUpdate) -> Result<Vec<Note>, Fault> {
-        let Some(live) = self.live(object).await? else { return Ok(Vec::new()) };
+        if let Some(heard) = self.seen.take(object)
+            && let Some(notes) = self.lay(object, update, &heard).await?
+        {
+            return Ok(notes);
+        }
+        // What was heard may lag behind: it is enough to write by, for the version goes along, and not enough to write nothing.
+        let Some(live) = self.writer.get(object).await?.map(Live::from) else { return Ok(Vec::new()) };
+        Ok(self.lay(object, update, &live).await?.unwrap_or_default())
+    }
+
+    /// Writes a status over what is there, and returns what turned; `None` where nothing is to be written.
+    async fn lay(&self, object: &Ref, update: &StatusUpdate, live: &Live) -> Result<Option<Vec<Note>>, Fault> {
         // It is about an earlier life of the name.
         if update.generation > live.generation {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let now = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
         let (kind, status, generation) = (object.kind, update.status.value(), update.generation);
         let word = Word { kind, status: &status, generation, current: live.generation, now: &now };
         let after = word.over(&live.status);
-        let Some(patch) = difference(&live.status, &after) else { return Ok(Vec::new()) };
+        let Some(patch) = difference(&live.status, &after) else { return Ok(None) };
         self.send(object, &live.version, &patch).await?;
-        Ok(turns(object, &live.status, &after))
-    }
-
-    /// What an edit was heard with, or else what the API server has now: after a conflict, and of what did not change lately.
-    async fn live(&self, object: &Ref) -> Result<Option<Live>, Fault> {
-        match self.seen.take(object) {
-            Some(live) => Ok(Some(live)),
-            None => Ok(self.writer.get(object).await?.map(Live::from)),
-        }
+        Ok(Some(turns(object, &live.status, &after)))
     }
 
     async fn send(&self, object: &Ref, version: &str, status: &Value) -> Result<(), Fault> {
@@ -158,7 +161,16 @@ fn turned(object: &Ref, held: Option<&Value>, condition: &Value) -> Option<Note>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::{known::Head, leadership::Leadership, writer::Writes};
+    use http::Method;
+    use kube::Client;
     use sluice_core::key::NsName;
+    use std::{
+        future::{IntoFuture as _, ready},
+        net::Ipv4Addr,
+        sync::{Arc, Mutex},
+    };
+    use tokio::{net::TcpListener, time::Instant};
 
     fn status(kind: &str, status: &str) -> Value {
         json!({"conditions": [{"type": kind, "status": status, "reason": "R", "message": "m"}]})
@@ -189,6 +201,52 @@ mod tests {
                     assert!(only.contains(&format!("reason: \"{reason}\"")) && only.contains('='), "{only}");
                 }
             }
+        }
+    }
+
+    /// A Scribe who leads, before an API server whose every object is of generation 2 and has this status; what that is asked.
+    async fn scribe(status: Value) -> (Scribe, Arc<Mutex<Vec<Method>>>) {
+        let asked = Arc::<Mutex<Vec<Method>>>::default();
+        let (log, metadata) =
+            (asked.clone(), json!({"namespace": "a", "name": "r", "resourceVersion": "7", "generation": 2}));
+        let object = json!({"apiVersion": "a/b", "kind": "c", "metadata": metadata, "status": status}).to_string();
+        let answer = move |method: Method| {
+            log.lock().unwrap().push(method);
+            ready(object.clone())
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, axum::Router::new().fallback(answer)).into_future());
+        let client = Client::try_from(kube::Config::new(address.parse().unwrap())).unwrap();
+        let (leadership, limit) = (Leadership::default(), Duration::from_secs(10));
+        leadership.elect(Instant::now() + limit);
+        leadership.confirm();
+        let writer = Writer { client, leadership, writes: Writes::default(), fail: None, limit };
+        (Scribe::new(writer, Seen::default(), Events::default()), asked)
+    }
+
+    #[tokio::test]
+    async fn what_was_heard_is_enough_to_write_by_and_not_to_write_nothing() {
+        let word = json!({"parents": [{"parentRef": {"name": "gw"}, "controllerName": sluice_api::CONTROLLER_NAME}]});
+        let object = Ref::new(Kind::GrpcRoute, NsName::new("a", "r"));
+        let update = StatusUpdate { target: object.clone(), generation: 2, status: word.clone().into() };
+        let (there, none) = (&word, &json!({}));
+        let cases = [
+            ("the latest", Some((2, none)), none, vec![Method::PATCH]),
+            ("nothing", None, none, vec![Method::GET, Method::PATCH]),
+            ("an earlier generation", Some((1, none)), none, vec![Method::GET, Method::PATCH]),
+            ("an earlier life", Some((2, there)), none, vec![Method::GET, Method::PATCH]),
+            ("what is there", Some((2, there)), there, vec![Method::GET]),
+        ];
+        for (name, heard, live, expected) in cases {
+            let (scribe, asked) = scribe(live.clone()).await;
+            if let Some((generation, status)) = heard {
+                let metadata = json!({"namespace": "a", "name": "r", "resourceVersion": "6", "generation": generation});
+                let text = json!({"metadata": metadata, "status": status}).to_string();
+                scribe.seen.note(Kind::GrpcRoute, &Head::of(&text).unwrap());
+            }
+            scribe.write(&object, &update).await.unwrap();
+            assert_eq!(*asked.lock().unwrap(), expected, "heard: {name}");
         }
     }
 
