@@ -19,7 +19,7 @@ use sluice_engine::Input;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a batch owes is so many times as long as that took.
+/// What a batch owes beyond the time that it took is so many times as long.
 const REST: u32 = 4;
 /// So much is owed before anything waits.
 const CREDIT: Duration = Duration::from_millis(100);
@@ -74,7 +74,8 @@ impl Intake {
         if self.free.is_some() {
             return;
         }
-        let settled = self.settled.map_or(now, |settled| settled.max(now)) + REST * took;
+        let begun = now.checked_sub(took).unwrap_or(now);
+        let settled = self.settled.map_or(begun, |settled| settled.max(begun)) + (1 + REST) * took;
         let settled = settled.min(now + CREDIT + LONGEST);
         self.settled = Some(settled);
         self.free = Some(settled.checked_sub(CREDIT).map_or(now, |free| free.max(now)));
@@ -142,9 +143,10 @@ mod tests {
             let mut intake = without_credit(start);
             let mut now = start;
             for _ in 0..3 {
+                now += ms(took);
                 intake.rest(ms(took), now);
                 intake.push(edit());
-                assert_eq!(intake.due(), Some(now + ms(wait)));
+                assert_eq!(intake.due(), Some(now + ms(wait)), "{took}");
                 now += ms(wait);
                 assert_eq!(intake.drain(now).len(), 1);
             }
@@ -159,8 +161,9 @@ mod tests {
         intake.push(edit());
         let later = start + CREDIT;
         assert_eq!(intake.drain(later).len(), 1);
-        intake.rest(CREDIT / REST, later);
-        assert_eq!(intake.free, Some(later));
+        let end = later + CREDIT / REST;
+        intake.rest(CREDIT / REST, end);
+        assert_eq!(intake.free, Some(end));
     }
 
     #[test]
@@ -169,14 +172,14 @@ mod tests {
         let mut intake = without_credit(start);
         intake.rest(ms(50), start);
         intake.push(edit());
-        for past in [1, 100, 199] {
+        for past in [1, 100, 249] {
             intake.push(endpoints());
             assert_eq!(intake.drain(start + ms(past)).len(), 1);
             intake.rest(ms(100), start + ms(past));
-            assert_eq!(intake.due(), Some(start + ms(200)));
+            assert_eq!(intake.due(), Some(start + ms(250)));
         }
         intake.push(endpoints());
-        assert_eq!(intake.drain(start + ms(200)).len(), 2);
+        assert_eq!(intake.drain(start + ms(250)).len(), 2);
     }
 
     #[test]
@@ -186,7 +189,7 @@ mod tests {
         intake.rest(ms(50), start);
         intake.push(edit());
         intake.push(Input::Leader(true));
-        assert!(intake.due().unwrap() < start + ms(200));
+        assert!(intake.due().unwrap() < start + ms(250));
         assert!(matches!(intake.drain(start).as_slice(), [Input::Change(_), Input::Leader(true)]));
         intake.rest(ms(50), start);
         intake.push(edit());
@@ -199,9 +202,9 @@ mod tests {
         let mut intake = without_credit(start);
         intake.rest(ms(50), start);
         (1..FULL).for_each(|_| intake.push(edit()));
-        assert_eq!((intake.due(), intake.drain(start).len()), (Some(start + ms(200)), 0));
+        assert_eq!((intake.due(), intake.drain(start).len()), (Some(start + ms(250)), 0));
         intake.push(edit());
-        assert!(intake.due().unwrap() < start + ms(200));
+        assert!(intake.due().unwrap() < start + ms(250));
         assert_eq!((intake.drain(start).len(), intake.due()), (FULL, None));
     }
 
@@ -212,8 +215,8 @@ mod tests {
         intake.rest(ms(50), start);
         intake.push(edit());
         intake.push(endpoints());
-        assert!(intake.due().unwrap() < start + ms(200));
+        assert!(intake.due().unwrap() < start + ms(250));
         assert_eq!(intake.drain(start).len(), 1);
-        assert_eq!(intake.due(), Some(start + ms(200)));
+        assert_eq!(intake.due(), Some(start + ms(250)));
     }
 }
