@@ -1,6 +1,7 @@
 //! Manifests through the engine once, without proxies: what `translate` and `lint` look at.
 
 use crate::{
+    cluster::proxies,
     local::{
         admission::{Subject, subject},
         endpoints::{Endpoints, Override},
@@ -15,7 +16,7 @@ use chrono::Utc;
 use serde_json::Value;
 use sluice_core::{
     key::{Kind, Ref},
-    world::Change,
+    world::{self, Change},
 };
 use sluice_engine::{Apply, Effects, Engine, Input, Settings};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -130,7 +131,8 @@ fn evaluate_files(files: &[Source], endpoints: Endpoints) -> Evaluation {
     let mut update = store.read(files, now);
     // That a Service has no endpoints matters to whoever serves: manifests for a cluster have none.
     update.findings.retain(|finding| finding.severity != Severity::Warning);
-    let mut engine = Engine::new(Settings { feedback: true, ..Settings::default() });
+    let world = world::Settings { reserved: proxies::RESERVED.to_vec(), ..world::Settings::default() };
+    let mut engine = Engine::new(Settings { world, feedback: true, ..Settings::default() });
     let first = [Input::Change(Change::Clock(now)), Input::Leader(true)];
     let mut steps = vec![engine.step(first.into_iter().chain(update.changes.into_iter().map(Input::from)))];
     for _ in 0..ROUNDS {

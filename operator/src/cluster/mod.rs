@@ -28,7 +28,7 @@ pub(crate) mod leadership;
 pub(crate) mod lease;
 mod memory;
 mod metrics;
-mod proxies;
+pub(crate) mod proxies;
 pub(crate) mod run;
 pub(crate) mod scope;
 mod seats;

@@ -83,7 +83,7 @@ pub enum Change {
     Bind(NsName, u16, Option<SocketAddr>),
     /// The addresses at which a Gateway is reached.
     Addresses(NsName, Vec<Text>),
-    /// The ports at which a Gateway's listeners are reached there, by theirs; none is reached at its own.
+    /// The ports at which a Gateway's listeners are reached there, by theirs; one that is not in it is reached at its own.
     Ports(NsName, BTreeMap<u16, u16>),
     /// Whether the API server serves a kind; every kind is taken to be served until this says otherwise.
     Served(Kind, bool),
@@ -110,6 +110,8 @@ pub enum Dep {
     Surface(Parent),
     /// Where a Gateway's ports are bound and how it is reached.
     Binding(NsName),
+    /// The ports at which a Gateway's listeners are reached.
+    Ports(NsName),
     /// Whether the API server serves a kind.
     Served(Kind),
     /// The moment at which this instant is reached.

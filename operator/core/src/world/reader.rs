@@ -139,13 +139,13 @@ impl<'w> Reader<'w> {
 
     /// The port at which callers reach a listener's.
     pub fn reached_at(&self, gateway: &NsName, port: u16) -> u16 {
-        self.note(Dep::Binding(gateway.clone()));
-        let world = self.world;
-        let there = match world.settings.exposure {
-            Exposure::Service => world.ports.get(gateway).and_then(|ports| ports.get(&port)).copied(),
-            Exposure::Host => world.binds.get(&(gateway.clone(), port)).map(SocketAddr::port),
-        };
-        there.unwrap_or(port)
+        match self.world.settings.exposure {
+            Exposure::Service => {
+                self.note(Dep::Ports(gateway.clone()));
+                self.world.ports.get(gateway).and_then(|ports| ports.get(&port)).copied().unwrap_or(port)
+            }
+            Exposure::Host => self.bind(gateway, port).map_or(port, |address| address.port()),
+        }
     }
 
     /// The addresses at which a Gateway is reached.

@@ -219,8 +219,12 @@ impl World {
             }
             Change::Keep(secret, before) => self.keep(secret, before),
             Change::Bind(gateway, port, address) => self.bind(gateway, port, address),
-            Change::Addresses(gateway, addresses) => self.set_addresses(gateway, addresses),
-            Change::Ports(gateway, ports) => self.set_ports(gateway, ports),
+            Change::Addresses(gateway, addresses) => {
+                set(&mut self.addresses, &gateway, addresses).then_some(Dep::Binding(gateway)).into_iter().collect()
+            }
+            Change::Ports(gateway, ports) => {
+                set(&mut self.ports, &gateway, ports).then_some(Dep::Ports(gateway)).into_iter().collect()
+            }
             Change::Served(kind, true) => {
                 self.unserved.remove(&kind).then_some(Dep::Served(kind)).into_iter().collect()
             }
@@ -293,22 +297,6 @@ impl World {
             None => self.binds.remove(&slot),
         };
         if before == address { Vec::new() } else { vec![Dep::Binding(gateway)] }
-    }
-
-    fn set_addresses(&mut self, gateway: NsName, addresses: Vec<Text>) -> Vec<Dep> {
-        if self.addresses.get(&gateway).map_or(addresses.is_empty(), |known| *known == addresses) {
-            return Vec::new();
-        }
-        self.addresses.insert(gateway.clone(), addresses);
-        vec![Dep::Binding(gateway)]
-    }
-
-    fn set_ports(&mut self, gateway: NsName, ports: BTreeMap<u16, u16>) -> Vec<Dep> {
-        if self.ports.get(&gateway).map_or(ports.is_empty(), |known| *known == ports) {
-            return Vec::new();
-        }
-        self.ports.insert(gateway.clone(), ports);
-        vec![Dep::Binding(gateway)]
     }
 
     fn put_gateway(&mut self, key: &NsName, new: Option<Arc<Gateway>>) -> Vec<Dep> {
@@ -451,6 +439,20 @@ impl<T: PartialEq> Moved<T> {
         let of = |side: &Option<Arc<T>>| side.as_deref().map(&keys).unwrap_or_default();
         (of(&self.before), of(&self.after))
     }
+}
+
+/// Says something of a Gateway, and keeps nothing where there is nothing to say; whether that is new.
+fn set<V: Default + PartialEq>(of: &mut BTreeMap<NsName, V>, gateway: &NsName, value: V) -> bool {
+    let nothing = V::default();
+    if of.get(gateway).unwrap_or(&nothing) == &value {
+        return false;
+    }
+    if value == nothing {
+        of.remove(gateway);
+    } else {
+        of.insert(gateway.clone(), value);
+    }
+    true
 }
 
 fn put<T: Stored>(table: &mut Table<T>, key: &NsName, new: Option<Arc<T>>) -> Moved<T> {

@@ -185,7 +185,7 @@ impl Cluster {
                 None => self.running.remove(gateway),
             };
             let reached = self.reached(gateway);
-            self.watches.entry(Kind::Service).or_default().push_back(reached);
+            self.watches.entry(Kind::Service).or_default().extend(reached);
         }
         for (object, hold) in &effects.holds {
             let finalizers = if *hold == Hold::Keep { json!([FINALIZER]) } else { json!([]) };
@@ -196,10 +196,12 @@ impl Cluster {
         }
     }
 
-    /// Where a Gateway is reached: nowhere without proxies.
-    fn reached(&self, gateway: &NsName) -> Input {
-        let addresses = self.running.contains(gateway).then(|| "10.0.0.1".into());
-        Input::Change(Change::Addresses(gateway.clone(), addresses.into_iter().collect()))
+    /// Where a Gateway is reached: at ports of nodes, and nowhere without proxies.
+    fn reached(&self, gateway: &NsName) -> [Input; 2] {
+        let runs = self.running.contains(gateway);
+        let (addresses, ports) = (runs.then(|| "10.0.0.1".into()), runs.then_some((443, 30_443)));
+        let addresses = Change::Addresses(gateway.clone(), addresses.into_iter().collect());
+        [addresses, Change::Ports(gateway.clone(), ports.into_iter().collect())].map(Input::from)
     }
 
     pub(crate) fn edit(&mut self, object: &Ref, edit: impl FnOnce(&mut Value)) {
@@ -301,7 +303,7 @@ impl Cluster {
         self.watches.clear();
         self.words.clear();
         let objects = self.objects.iter().flat_map(|(object, value)| told(object, value));
-        let events: Vec<Input> = objects.chain(self.running.iter().map(|gateway| self.reached(gateway))).collect();
+        let events: Vec<Input> = objects.chain(self.running.iter().flat_map(|gateway| self.reached(gateway))).collect();
         self.step(events);
         let expected = |gateway: &NsName| Input::Expect { gateway: gateway.clone(), proxy: "p".into() };
         let inputs: Vec<Input> = self.running.iter().map(expected).collect();

@@ -71,7 +71,7 @@ struct Reach {
     told: BTreeMap<NsName, Place>,
 }
 
-/// Where a Gateway is reached: its addresses, and the ports there that are others than its listeners'.
+/// Where a Gateway is reached: its addresses, and the ports there by those of its listeners; one that is not in it is reached at its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Place {
     addresses: Vec<Text>,
