@@ -99,30 +99,19 @@ impl Audit {
         Ok(writes(&events, user).collect())
     }
 
-    /// The requests of a service account that were denied, but for those of pods whose Deployment, which is called as the account
-    /// is, was being taken away: their rights go with it, and they a moment later.
+    /// The requests of a service account that were denied. Those of pods whose release is being taken away are among them, and those
+    /// that an API server gets before it has read who may what.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn denied(&self, account: &str) -> Result<Vec<Write>> {
-        let (user, deployment) = (format!("system:serviceaccount:{account}"), account.replace(':', "/"));
+        let user = format!("system:serviceaccount:{account}");
         // A 403 alone may be a namespace that is going away.
         let is_denied = |event: &Value| {
             event.pointer("/user/username") == Some(&Value::from(user.as_str()))
                 && event.pointer("/annotations/authorization.k8s.io~1decision") == Some(&Value::from("forbid"))
         };
-        let (mut is_leaving, mut denied) = (false, Vec::new());
-        for event in self.events()? {
-            let write = write(&event);
-            match write.verb.as_str() {
-                "delete" | "create" if write.resource == "deployments" && write.name == deployment => {
-                    is_leaving = write.verb == "delete";
-                }
-                _ if is_denied(&event) && !is_leaving => denied.push(write),
-                _ => {}
-            }
-        }
-        Ok(denied)
+        Ok(self.events()?.iter().filter(|event| is_denied(event)).map(write).collect())
     }
 
     /// Everything that was answered since, of whoever asked.
@@ -203,22 +192,6 @@ mod tests {
         assert_eq!(resources(audit.written_by("subject").unwrap()), ["grpcroutes"]);
         assert_eq!(resources(audit.next_of("subject").unwrap()), ["grpcroutes", "events"]);
         assert_eq!(resources(audit.next_of("subject").unwrap()), [""; 0]);
-    }
-
-    #[test]
-    fn what_is_denied_counts_unless_its_pods_are_being_taken_away() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        let denied = |resource: &str| {
-            let mut event = event("ResponseComplete", "system:serviceaccount:a:b", "watch", resource);
-            event["annotations"] = json!({"authorization.k8s.io/decision": "forbid"});
-            event
-        };
-        let helm = |verb: &str| event("ResponseComplete", "admin", verb, "deployments");
-        for event in [denied("gateways"), helm("delete"), denied("services"), helm("create"), denied("secrets")] {
-            writeln!(file, "{event}").unwrap();
-        }
-        let found = Audit::from_start(file.path()).denied("a:b").unwrap();
-        assert_eq!(found.iter().map(|write| write.resource.as_str()).collect::<Vec<_>>(), ["gateways", "secrets"]);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use serde_json::Value;
 use super::Cluster;
 use crate::api_server::repository;
 
+/// Whether the release is known to be as it is wanted, as far as this process is concerned.
+static AS_WANTED: Mutex<bool> = Mutex::new(false);
+
 /// The Helm release.
 #[derive(Clone, Copy, Debug)]
 pub struct Release;
@@ -33,13 +36,17 @@ impl Release {
     /// # Errors
     /// When it does not become ready within two minutes.
     pub fn ensure(cluster: &Cluster) -> Result<()> {
-        static AS_WANTED: Mutex<bool> = Mutex::new(false);
         let mut as_wanted = AS_WANTED.lock().unwrap_or_else(PoisonError::into_inner);
         if !*as_wanted || cluster.helm(&["status", Self::NAME, "--namespace", Self::NAMESPACE]).is_err() {
             Self::install(cluster)?;
         }
         *as_wanted = true;
         Ok(())
+    }
+
+    /// A test that changes the release has failed: nobody knows what is installed.
+    pub fn doubt() {
+        *AS_WANTED.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
     /// Installs or upgrades to the chart of the repository.

@@ -4,13 +4,22 @@
 //!
 //! **Invariant:** the pods take leave as pods in production have to: they serve on for a while after they were asked to end.
 
-use anyhow::Result;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{Cluster, Hostname, Namespace};
 
 /// Seconds for which a pod serves on after it was asked to end, so that everybody hears of it first.
 const LEAVE: u32 = 5;
+/// Pods of each version.
+const REPLICAS: usize = 2;
+/// How long after its pods are ready a Service may be without them.
+const PUBLISHED: Duration = Duration::from_mins(1);
 
 /// The application.
 #[derive(Debug)]
@@ -35,6 +44,7 @@ impl Scene {
         let scene = Self { cluster: cluster.clone(), namespace };
         for version in ["v1", "v2"] {
             scene.rolled_out(version)?;
+            scene.published(version)?;
         }
         Ok(scene)
     }
@@ -47,6 +57,28 @@ impl Scene {
         let what = format!("deployment/{version}");
         let arguments = ["rollout", "status", "--namespace", &self.namespace.name, &what, "--timeout=120s"];
         self.cluster.kubectl(&arguments).map(drop)
+    }
+
+    /// Waits until a version's pods are endpoints of its Service: after an API server was away, the controller that says so hears of
+    /// them half a minute later than the kubelet does.
+    fn published(&self, version: &str) -> Result<()> {
+        let (namespace, selector) = (&self.namespace.name, format!("kubernetes.io/service-name={version}"));
+        let slices = ["get", "endpointslices", "--namespace", namespace, "--selector", &selector, "--output", "json"];
+        let deadline = Instant::now() + PUBLISHED;
+        loop {
+            let list: Value = serde_json::from_str(&self.cluster.kubectl(&slices)?)?;
+            let endpoints =
+                list["items"].as_array().into_iter().flatten().filter_map(|slice| slice["endpoints"].as_array());
+            if endpoints.flatten().filter(|endpoint| endpoint["conditions"]["ready"] == true).count() >= REPLICAS {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{namespace}/{version} has no endpoints {PUBLISHED:?} after its pods were ready"
+            );
+            // house(sleep): the pace of a poll with a deadline.
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Applies a GrpcService on the platform's default Gateway, and returns how its callers reach it.
@@ -96,7 +128,7 @@ fn deployment(version: &str) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": version},
         "spec": {
-            "replicas": 2, "selector": {"matchLabels": labels},
+            "replicas": REPLICAS, "selector": {"matchLabels": labels},
             "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
         },

@@ -13,7 +13,9 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 /// Joins a control group, and fills a file in memory.
-const GUEST: &str = r#"echo $$ >"$1/cgroup.procs" && exec dd if=/dev/zero of="$2" bs=1M count="$3""#;
+const GUEST: &str = r#"echo $$ >"$1/cgroup.procs" || exit 3; exec dd if=/dev/zero of="$2" bs=1M count="$3""#;
+/// What a guest ends with that could not join.
+const OUTSIDE: i32 = 3;
 
 /// A process of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +61,10 @@ impl Process {
         let file = tempfile::NamedTempFile::new_in("/dev/shm")?;
         let mut guest = Command::new("sh");
         guest.args(["-c", GUEST, "sh"]).args([&group, file.path()]).arg((bytes >> 20).to_string());
-        // It may well be killed too.
-        guest.output().map(drop).context("no guest")
+        // Once it is in there, it may well be killed too.
+        let status = guest.output().context("no guest")?.status;
+        ensure!(status.code() != Some(OUTSIDE), "nobody may join the control group {}", group.display());
+        Ok(())
     }
 
     /// The control group of its memory, with the names of what is used and of the limit.

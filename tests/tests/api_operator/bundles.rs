@@ -1,13 +1,16 @@
 //! The oldest bundle of the Gateway API, and the way from it to that of the repository.
 
-use std::{env, path::PathBuf, sync::Arc};
+use std::{env, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use sluice_tests::{
     api_server::{ApiServer, repository},
     manifests::Certificate,
 };
-use tokio::{task::block_in_place, time::timeout};
+use tokio::{
+    task::block_in_place,
+    time::{sleep, timeout},
+};
 
 use crate::room::{PATIENCE, Room, condition, is_judged, service};
 
@@ -57,6 +60,8 @@ async fn open(room: &Room) {
     let known = async {
         while room.get("Gateway", "edge").await.unwrap()["spec"]["allowedListeners"].is_null() {
             room.merge("Gateway", "edge", &allow).await;
+            // house(sleep): the pace of a poll with a deadline.
+            sleep(Duration::from_millis(100)).await;
         }
     };
     timeout(PATIENCE, known).await.unwrap();

@@ -32,6 +32,14 @@ struct Turn {
     _turn: MutexGuard<'static, ()>,
 }
 
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            Release::doubt();
+        }
+    }
+}
+
 impl Turn {
     fn take() -> Self {
         static TURN: Mutex<()> = Mutex::new(());
