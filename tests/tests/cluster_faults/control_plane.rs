@@ -10,11 +10,15 @@ use sluice_tests::{
 
 use crate::stage::{LOAD, Stage};
 
+/// How long everybody may take to be back once the API server is: the clients of Kubernetes' own parts wait up to a minute before
+/// they ask again, and then all ask at once.
+const BACK: Duration = Duration::from_mins(3);
+
 /// Applies a new service, and waits until it is served: the control plane is at work.
 fn a_change_is_served(stage: &Stage, name: &str) {
     stage.scene.apply(&grpc_service(name, &format!("{name}.{}", stage.callers.name))).unwrap();
     let ready = |service: &serde_json::Value| says(service, "Ready", "True");
-    stage.cluster.until(stage.namespace(), &format!("grpcservice/{name}"), ready).unwrap();
+    stage.cluster.until_within(BACK, stage.namespace(), &format!("grpcservice/{name}"), ready).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
