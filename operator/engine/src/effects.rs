@@ -24,14 +24,6 @@ pub enum Input {
     Remember(Memory),
     /// Whether this process holds the lease: only then does it write. Whoever begins to says everything once.
     Leader(bool),
-    /// A proxy served before this process began to write: statuses wait for it, within the grace of [`crate::Settings`]. Comes before
-    /// `Leader(true)` or with it, and is forgotten with `Leader(false)`.
-    Expect {
-        /// Its Gateway.
-        gateway: NsName,
-        /// Its name.
-        proxy: Text,
-    },
     /// What became of an [`Apply::Put`] or of an [`Issue`]. Silence means that it is still under way: whoever writes tries again, at
     /// growing intervals, whatever it said of the last attempt, and speaks again when the answer differs. Only what cannot be made is
     /// not tried again before it is asked for again: it would fail the same way.
@@ -71,9 +63,10 @@ pub enum ProxyEvent {
     Stalled { gateway: NsName, proxy: Text, forms: Vec<(Id, Version)> },
     /// A stream of it is closed.
     Disconnected { gateway: NsName, proxy: Text, stream: u64 },
-    /// No new calls are sent to it: its pod is not Ready, or is on its way out. Until this is said of a proxy, calls are sent to it.
+    /// No new calls are sent to it: its pod is not Ready, or is on its way out.
     Unready { gateway: NsName, proxy: Text },
-    /// New calls are sent to it again.
+    /// New calls are sent to it: statuses wait for it, whether it is connected or not. Whoever begins to lead is told so before.
+    /// Where nothing is said of pods, calls are sent to whoever is connected.
     Ready { gateway: NsName, proxy: Text },
     /// Its pod is gone, whatever becomes of its streams.
     Gone { gateway: NsName, proxy: Text },

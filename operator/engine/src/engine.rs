@@ -114,7 +114,6 @@ impl Engine {
             Input::Remember(memory) => self.remember(memory),
             Input::Leader(true) => self.take_lead(),
             Input::Leader(false) => self.lose_lead(),
-            Input::Expect { gateway, proxy } => self.state.fleet.expect(&gateway, proxy),
             Input::Wrote { reference, generation, outcome } => self.wrote(reference, generation, outcome),
         }
     }
@@ -210,10 +209,7 @@ impl Engine {
 
     fn hear(&mut self, event: ProxyEvent) {
         let moved = match event {
-            ProxyEvent::Connected { gateway, proxy, stream } => {
-                self.state.fleet.connected(&gateway, proxy, stream);
-                Vec::new()
-            }
+            ProxyEvent::Connected { gateway, proxy, stream } => self.state.fleet.connected(&gateway, proxy, stream),
             ProxyEvent::Synced { gateway, proxy, stream, revision } => {
                 let moved = self.state.fleet.synced(&gateway, proxy, stream, revision);
                 self.advance_trials(&gateway);
@@ -223,7 +219,7 @@ impl Engine {
                 self.state.fleet.disconnected(&gateway, &proxy, stream)
             }
             ProxyEvent::Unready { gateway, proxy } => self.state.fleet.unready(&gateway, proxy),
-            ProxyEvent::Ready { gateway, proxy } => self.state.fleet.ready(&gateway, &proxy),
+            ProxyEvent::Ready { gateway, proxy } => self.state.fleet.ready(&gateway, proxy),
             ProxyEvent::Gone { gateway, proxy } => self.state.fleet.gone(&gateway, &proxy),
             ProxyEvent::Refused { gateway, id, version, message, .. } => {
                 self.refused(&gateway, &[(id, version)], &message);
@@ -242,6 +238,8 @@ impl Engine {
         if std::mem::replace(&mut self.state.leads, true) {
             return;
         }
+        self.settle();
+        self.presume();
         self.state.begin_grace(self.settings.grace);
         self.statuses.forget();
         self.departures.forget();
@@ -257,7 +255,8 @@ impl Engine {
     /// Nothing is written from here on; everything goes on being computed.
     fn lose_lead(&mut self) {
         self.state.leads = false;
-        self.state.fleet.expect_nobody();
+        let moved = self.state.fleet.abandon();
+        self.dirty.mark_all(moved.into_iter().map(Task::Project));
         self.statuses.forget();
         self.departures.forget();
     }

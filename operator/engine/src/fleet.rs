@@ -1,10 +1,12 @@
 //! Who serves a Gateway, and how far each of them has come.
 //!
-//! Connects, acknowledgements and published revisions → the [`Delivery`] of every object, and which objects an event moves.
+//! Connects, acknowledgements, published revisions and what becomes of pods → the [`Delivery`] of every object, and which objects an
+//! event moves.
 //!
 //! **Invariant:** a proxy counts from its first complete acknowledgement on; one that is still starting changes nothing.
+//! **Invariant:** a proxy counts for as long as its pod takes calls, whether it is connected or cut off from here: callers reach it.
 //! **Invariant:** nothing is delivered by proxies alone to which no new calls are sent, such as those of an earlier Gateway of the
-//! same name, which are on their way out; but they are waited for like all others, since calls that they have go on.
+//! same name, which are on their way out; but they are waited for while they are connected, since calls that they have go on.
 //! **Invariant:** what is delivered at a generation stays so, whatever proxies join later, as long as one is counted.
 //!
 //! Knows nothing of what is in a snapshot, and nothing of refusals (see `quarantine`).
@@ -23,10 +25,6 @@ pub struct Fleet(BTreeMap<NsName, Squad>);
 #[derive(Clone, Debug, Default)]
 struct Squad {
     proxies: BTreeMap<Text, Proxy>,
-    /// Those to which no new calls are sent.
-    unready: BTreeSet<Text>,
-    /// Known from before a restart and not yet back.
-    expected: BTreeSet<Text>,
     /// The latest revision.
     published: u64,
     /// The generation at which each object was last asked to be delivered.
@@ -41,40 +39,100 @@ struct Squad {
 #[derive(Clone, Copy, Debug, Default)]
 struct Proxy {
     stream: u64,
-    /// What it has acknowledged; `None` until it is ready. A new stream of a proxy does not take away what it has.
-    revision: Option<u64>,
+    is_connected: bool,
+    pod: Pod,
+    has: Has,
+}
+
+/// What is known of a proxy's pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pod {
+    /// Nothing, such as where there are no pods: calls are sent to whoever is connected.
+    #[default]
+    Unknown,
+    TakesCalls,
+    /// No new calls are sent to it.
+    TakesNone,
+}
+
+/// The revision that a proxy has. A new stream does not take it away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Has {
+    /// It is not ready.
+    #[default]
+    Nothing,
+    /// It takes calls and was not heard of by this process, but by whoever led before.
+    Presumed(u64),
+    Acknowledged(u64),
+}
+
+impl Proxy {
+    /// What is waited for it to have, if it is counted.
+    fn revision(&self) -> Option<u64> {
+        match self.has {
+            Has::Presumed(revision) | Has::Acknowledged(revision) if self.is_connected || self.takes_calls() => {
+                Some(revision)
+            }
+            _ => None,
+        }
+    }
+
+    /// What it said itself on a stream that is open.
+    fn heard(&self) -> Option<u64> {
+        match self.has {
+            Has::Acknowledged(revision) if self.is_connected => Some(revision),
+            _ => None,
+        }
+    }
+
+    fn takes_calls(&self) -> bool {
+        self.pod == Pod::TakesCalls
+    }
+
+    /// Whether callers reach it and nobody here does.
+    fn is_cut_off(&self) -> bool {
+        self.takes_calls() && !self.is_connected
+    }
 }
 
 impl Squad {
     fn revisions(&self) -> impl Iterator<Item = u64> {
-        self.proxies.values().filter_map(|proxy| proxy.revision)
+        self.proxies.values().filter_map(Proxy::revision)
     }
 
-    /// The proxy, unless it has a later stream than this one.
+    /// Takes note of a stream of a proxy; `None` if the proxy has a later one.
     fn on(&mut self, proxy: Text, stream: u64) -> Option<&mut Proxy> {
         let known = self.proxies.entry(proxy).or_default();
-        known.stream = known.stream.max(stream);
-        (known.stream == stream).then_some(known)
+        if known.stream > stream {
+            return None;
+        }
+        (known.stream, known.is_connected) = (stream, true);
+        Some(known)
     }
 
     /// Whether nobody and nothing is left: whoever opens a stream names any Gateway.
     fn is_vacant(&self) -> bool {
-        self.proxies.is_empty() && self.unready.is_empty() && self.expected.is_empty() && self.objects.is_empty()
+        self.proxies.is_empty() && self.objects.is_empty()
     }
 
     /// The proxies that are counted and take new calls.
-    fn ready(&self) -> impl Iterator<Item = &Text> {
-        let counted = self.proxies.iter().filter(|(_, proxy)| proxy.revision.is_some()).map(|(name, _)| name);
-        counted.filter(|name| !self.unready.contains(*name))
+    fn ready(&self) -> impl Iterator<Item = &Proxy> {
+        self.proxies.values().filter(|proxy| proxy.revision().is_some() && proxy.pod != Pod::TakesNone)
     }
 
     fn is_ready(&self) -> bool {
         self.ready().next().is_some()
     }
 
-    /// The revision that every counted proxy has acknowledged. O(proxies).
+    /// The revision that every counted proxy has. O(proxies).
     fn floor(&self) -> Option<u64> {
         self.revisions().min()
+    }
+
+    /// The counted proxies that nobody here reaches, and what they have. O(proxies).
+    fn cut_off(&self) -> BTreeMap<Text, u64> {
+        let cut_off = self.proxies.iter().filter(|(_, proxy)| proxy.is_cut_off());
+        cut_off.filter_map(|(name, proxy)| Some((name.clone(), proxy.revision()?))).collect()
     }
 
     /// Takes the objects that wait for nothing any more.
@@ -90,12 +148,19 @@ impl Squad {
         delivered
     }
 
-    /// Runs `change`, and says which objects it moved: all of them if the Gateway got or lost its only proxy.
+    /// Runs `change`, and says which objects it moved: all of them if the Gateway got or lost its only proxy, and those that wait if
+    /// other proxies are cut off than before.
     fn moved_by(&mut self, change: impl FnOnce(&mut Self)) -> Vec<Ref> {
-        let ready = self.is_ready();
+        let (ready, before) = (self.is_ready(), self.cut_off());
         change(self);
-        let delivered = self.settle();
-        if ready == self.is_ready() { delivered } else { self.objects.keys().cloned().collect() }
+        let mut moved = self.settle();
+        if ready != self.is_ready() {
+            return self.objects.keys().cloned().collect();
+        }
+        if before != self.cut_off() {
+            moved.extend(self.due.keys().cloned());
+        }
+        moved
     }
 
     fn release(&mut self, object: &Ref) {
@@ -116,63 +181,95 @@ impl Squad {
 }
 
 impl Fleet {
-    /// A proxy that served before a restart and is waited for.
-    pub(crate) fn expect(&mut self, gateway: &NsName, proxy: Text) {
-        self.squad(gateway).expected.insert(proxy);
+    /// Whoever begins to write has heard of no proxy: those that take calls are presumed to have what was said to be delivered at its
+    /// generation, and everything else is waited for. O(proxies and objects of all Gateways).
+    pub(crate) fn presume(&mut self, was_said: impl Fn(&Ref, i64) -> bool) {
+        for squad in self.0.values_mut() {
+            let before = Has::Presumed(squad.published.saturating_sub(1));
+            squad.proxies.values_mut().filter(|proxy| proxy.is_cut_off()).for_each(|proxy| proxy.has = before);
+            if squad.cut_off().is_empty() {
+                continue;
+            }
+            for (object, generation) in squad.objects.clone() {
+                if was_said(&object, generation) {
+                    squad.release(&object);
+                } else {
+                    squad.await_latest(&object);
+                }
+            }
+        }
     }
 
-    /// Nobody is waited for any more. O(Gateways).
-    pub(crate) fn expect_nobody(&mut self) {
-        self.0.retain(|_, squad| {
-            squad.expected.clear();
-            !squad.is_vacant()
-        });
+    /// Nobody is connected any more: another process leads. Returns the objects whose delivery moved. O(proxies of all Gateways).
+    pub(crate) fn abandon(&mut self) -> Vec<Ref> {
+        let mut moved = Vec::new();
+        for squad in self.0.values_mut() {
+            moved.extend(squad.moved_by(|squad| {
+                squad.proxies.retain(|_, proxy| proxy.pod != Pod::Unknown);
+                for proxy in squad.proxies.values_mut() {
+                    (proxy.is_connected, proxy.has) = (false, Has::Nothing);
+                }
+            }));
+        }
+        self.0.retain(|_, squad| !squad.is_vacant());
+        moved
     }
 
-    /// Whether every expected proxy has come back and is ready. O(Gateways).
+    /// Whether every proxy that takes calls has been heard of. O(proxies of all Gateways).
     pub(crate) fn is_complete(&self) -> bool {
-        self.0.values().all(|squad| squad.expected.is_empty())
+        let mut proxies = self.0.values().flat_map(|squad| squad.proxies.values());
+        proxies.all(|proxy| !proxy.takes_calls() || matches!(proxy.has, Has::Acknowledged(_)))
     }
 
-    /// A proxy connected: it counts once it is ready.
-    pub(crate) fn connected(&mut self, gateway: &NsName, proxy: Text, stream: u64) {
-        self.squad(gateway).on(proxy, stream);
+    /// A proxy connected: it counts once it is ready. Returns the objects whose delivery moved.
+    pub(crate) fn connected(&mut self, gateway: &NsName, proxy: Text, stream: u64) -> Vec<Ref> {
+        self.squad(gateway).moved_by(|squad| _ = squad.on(proxy, stream))
     }
 
     /// A proxy has everything up to `revision`. Returns the objects whose delivery moved, at O(those objects).
     pub(crate) fn synced(&mut self, gateway: &NsName, proxy: Text, stream: u64, revision: u64) -> Vec<Ref> {
-        let squad = self.squad(gateway);
-        squad.expected.remove(&proxy);
-        squad.moved_by(|squad| {
+        self.squad(gateway).moved_by(|squad| {
             if let Some(known) = squad.on(proxy, stream) {
-                known.revision = known.revision.max(Some(revision));
+                known.has = match known.has {
+                    Has::Acknowledged(earlier) => Has::Acknowledged(earlier.max(revision)),
+                    Has::Nothing | Has::Presumed(_) => Has::Acknowledged(revision),
+                };
             }
         })
     }
 
     /// No new calls are sent to a proxy. Returns the objects whose delivery moved.
     pub(crate) fn unready(&mut self, gateway: &NsName, proxy: Text) -> Vec<Ref> {
-        self.squad(gateway).moved_by(|squad| _ = squad.unready.insert(proxy))
+        self.squad(gateway).moved_by(|squad| squad.proxies.entry(proxy).or_default().pod = Pod::TakesNone)
     }
 
-    /// New calls are sent to a proxy again. Returns the objects whose delivery moved.
-    pub(crate) fn ready(&mut self, gateway: &NsName, proxy: &Text) -> Vec<Ref> {
-        self.reduced(gateway, |squad| _ = squad.unready.remove(proxy))
+    /// New calls are sent to a proxy. Returns the objects whose delivery moved.
+    pub(crate) fn ready(&mut self, gateway: &NsName, proxy: Text) -> Vec<Ref> {
+        self.squad(gateway).moved_by(|squad| {
+            let published = squad.published;
+            let known = squad.proxies.entry(proxy).or_default();
+            known.pod = Pod::TakesCalls;
+            if known.is_cut_off() && known.has == Has::Nothing {
+                known.has = Has::Presumed(published);
+            }
+        })
     }
 
     /// A proxy is gone for good. Returns the objects whose delivery moved.
     pub(crate) fn gone(&mut self, gateway: &NsName, proxy: &Text) -> Vec<Ref> {
-        self.reduced(gateway, |squad| {
-            squad.unready.remove(proxy);
-            squad.proxies.remove(proxy);
-        })
+        self.reduced(gateway, |squad| _ = squad.proxies.remove(proxy))
     }
 
-    /// A stream of a proxy ended: the proxy is gone if it has no later one. Returns the objects whose delivery moved.
+    /// A stream of a proxy ended. If the proxy has no later one, it is gone, unless its pod takes calls. Returns the objects whose
+    /// delivery moved.
     pub(crate) fn disconnected(&mut self, gateway: &NsName, proxy: &Text, stream: u64) -> Vec<Ref> {
         self.reduced(gateway, |squad| {
-            if squad.proxies.get(proxy).is_some_and(|known| known.stream <= stream) {
-                squad.proxies.remove(proxy);
+            let Some(known) = squad.proxies.get_mut(proxy).filter(|known| known.stream <= stream) else { return };
+            known.is_connected = false;
+            match known.pod {
+                Pod::Unknown => _ = squad.proxies.remove(proxy),
+                Pod::TakesNone => known.has = Has::Nothing,
+                Pod::TakesCalls => {}
             }
         })
     }
@@ -225,39 +322,45 @@ impl Fleet {
 
     /// How far an object has come. Refusals are not known here.
     pub(crate) fn delivery(&self, gateway: &NsName, object: &Ref) -> Delivery {
-        let Some(squad) = self.0.get(gateway) else { return no_proxy(gateway) };
-        if !squad.is_ready() {
-            return no_proxy(gateway);
-        }
-        if squad.objects.contains_key(object) && !squad.due.contains_key(object) {
+        let Some(squad) = self.0.get(gateway).filter(|squad| squad.is_ready()) else {
+            return Delivery::NoProxy(format!("no proxy of Gateway {gateway} is ready").into());
+        };
+        let due = squad.due.get(object).copied();
+        if due.is_none() && squad.objects.contains_key(object) {
             return Delivery::Programmed;
         }
-        Delivery::Pending(format!("waiting for the proxies of Gateway {gateway} to acknowledge it").into())
+        let cut_off = squad.cut_off();
+        let behind = cut_off.iter().find(|(_, revision)| due.is_some_and(|due| **revision < due));
+        let what = match behind {
+            Some((proxy, _)) => {
+                format!("waiting for pod {proxy} of Gateway {gateway}: it takes calls, and has no connection to Sluice")
+            }
+            None => format!("waiting for the proxies of Gateway {gateway} to acknowledge it"),
+        };
+        Delivery::Pending(what.into())
     }
 
-    /// Whether a proxy other than this one has everything up to a revision. O(proxies of the Gateway).
+    /// Whether a proxy other than this one said that it has everything up to a revision. O(proxies of the Gateway).
     pub(crate) fn is_with_another(&self, gateway: &NsName, proxy: &Text, revision: u64) -> bool {
         let proxies = self.0.get(gateway).into_iter().flat_map(|squad| &squad.proxies);
-        proxies.into_iter().any(|(name, known)| name != proxy && known.revision >= Some(revision))
+        proxies.into_iter().any(|(name, known)| name != proxy && known.heard() >= Some(revision))
     }
 
-    /// What every counted proxy of a Gateway has; `None` while none is counted.
-    pub(crate) fn floor(&self, gateway: &NsName) -> Option<u64> {
-        self.0.get(gateway).and_then(Squad::floor)
+    /// What every connected proxy of a Gateway that is ready has said to have; `None` while there is none. One that is cut off is not
+    /// waited for: what is tried on the others must not hang on it.
+    pub(crate) fn heard(&self, gateway: &NsName) -> Option<u64> {
+        self.0.get(gateway)?.proxies.values().filter_map(Proxy::heard).min()
     }
 
     /// How many proxies of a Gateway are ready, and how many are connected.
     pub fn count(&self, gateway: &NsName) -> (usize, usize) {
-        self.0.get(gateway).map_or((0, 0), |squad| (squad.ready().count(), squad.proxies.len()))
+        let connected = |squad: &Squad| squad.proxies.values().filter(|proxy| proxy.is_connected).count();
+        self.0.get(gateway).map_or((0, 0), |squad| (squad.ready().count(), connected(squad)))
     }
 
     fn squad(&mut self, gateway: &NsName) -> &mut Squad {
         self.0.entry(gateway.clone()).or_default()
     }
-}
-
-fn no_proxy(gateway: &NsName) -> Delivery {
-    Delivery::NoProxy(format!("no proxy of Gateway {gateway} is ready").into())
 }
 
 #[cfg(test)]
@@ -331,7 +434,7 @@ mod tests {
         assert_eq!(fleet.synced(&g, "p".into(), 1, 1), std::slice::from_ref(&a), "whoever waits for it has it");
         assert!(!is_programmed(&fleet, &a));
         assert_eq!(fleet.count(&g), (0, 1));
-        assert_eq!(fleet.ready(&g, &"p".into()), std::slice::from_ref(&a));
+        assert_eq!(fleet.ready(&g, "p".into()), std::slice::from_ref(&a));
         assert!(is_programmed(&fleet, &a));
         assert_eq!(fleet.unready(&g, "p".into()), std::slice::from_ref(&a));
         fleet.published(&g, 2);
@@ -381,12 +484,53 @@ mod tests {
     }
 
     #[test]
-    fn an_expected_proxy_is_waited_for_until_it_is_ready() {
-        let (mut fleet, g) = (Fleet::default(), gateway());
-        fleet.expect(&g, "p".into());
+    fn a_proxy_that_is_cut_off_counts_for_as_long_as_its_pod_takes_calls() {
+        let (mut fleet, g, a, b) = (Fleet::default(), gateway(), route("a"), route("b"));
+        fleet.published(&g, 1);
+        for proxy in ["p", "q"] {
+            fleet.ready(&g, proxy.into());
+            fleet.synced(&g, proxy.into(), 1, 1);
+        }
+        fleet.deliver(&g, &a, 1);
+        assert_eq!(fleet.disconnected(&g, &"p".into(), 1), []);
+        assert_eq!(fleet.count(&g), (2, 1));
+        assert!(is_programmed(&fleet, &a), "it has it");
+        fleet.published(&g, 2);
+        fleet.deliver(&g, &b, 1);
+        assert_eq!(fleet.synced(&g, "q".into(), 1, 2), []);
+        assert_eq!(fleet.heard(&g), Some(2), "what is tried does not hang on it");
+        let Delivery::Pending(what) = fleet.delivery(&g, &b) else { panic!("it answers callers as before") };
+        assert!(what.contains("pod p of Gateway ns/gw"), "{what}");
+        assert_eq!(fleet.connected(&g, "p".into(), 2), std::slice::from_ref(&b), "the words are others");
+        assert_eq!(fleet.disconnected(&g, &"p".into(), 2), std::slice::from_ref(&b));
+        assert_eq!(fleet.unready(&g, "p".into()), std::slice::from_ref(&b));
+        assert!(is_programmed(&fleet, &b), "nobody is sent to it");
+        fleet.ready(&g, "p".into());
+        fleet.deliver(&g, &b, 2);
+        assert!(!is_programmed(&fleet, &b), "what it had is known");
+        assert_eq!(fleet.gone(&g, &"p".into()), std::slice::from_ref(&b));
+        assert!(is_programmed(&fleet, &b));
+    }
+
+    #[test]
+    fn a_proxy_that_takes_calls_and_is_not_heard_of_is_presumed_to_have_what_was_published_before() {
+        let (mut fleet, g, a, b) = (Fleet::default(), gateway(), route("a"), route("b"));
+        fleet.ready(&g, "p".into());
+        fleet.published(&g, 1);
+        fleet.deliver(&g, &a, 1);
+        assert!(!fleet.is_complete());
+        fleet.deliver(&g, &route("c"), 1);
+        fleet.presume(|object, _| *object == a);
+        assert!(!fleet.is_complete() && is_programmed(&fleet, &a));
+        assert!(!is_programmed(&fleet, &route("c")), "whoever led before did not say so");
+        fleet.published(&g, 2);
+        fleet.deliver(&g, &b, 1);
+        assert!(!is_programmed(&fleet, &b));
         fleet.connected(&g, "p".into(), 1);
         assert!(!fleet.is_complete());
-        fleet.synced(&g, "p".into(), 1, 1);
+        assert_eq!(fleet.synced(&g, "p".into(), 1, 2), [route("c"), b.clone()]);
         assert!(fleet.is_complete());
+        assert_eq!(fleet.abandon(), [a, b, route("c")]);
+        assert!(!fleet.is_complete());
     }
 }

@@ -18,7 +18,7 @@ pub struct Settings {
     pub world: world::Settings,
     /// Whether there is no API server: what level 1 wants is applied to the world as if one had accepted it.
     pub feedback: bool,
-    /// How long statuses wait for the proxies that are expected, counted from when this process begins to write.
+    /// How long statuses wait to hear of the proxies that take calls, counted from when this process begins to write.
     pub grace: TimeDelta,
 }
 
@@ -43,7 +43,7 @@ pub struct State {
     pub outcomes: Arc<BTreeMap<Ref, WriteOutcome>>,
     /// Whether this process writes.
     pub(crate) leads: bool,
-    /// Until when statuses wait for expected proxies.
+    /// Until when statuses wait to hear of the proxies that take calls.
     pub(crate) grace_until: Option<DateTime<Utc>>,
 }
 
@@ -89,7 +89,7 @@ impl State {
         }
     }
 
-    /// Statuses wait for expected proxies from now on; from the first clock reading if there was none yet.
+    /// Statuses wait to hear of the proxies that take calls from now on; from the first clock reading if there was none yet.
     pub(crate) fn begin_grace(&mut self, grace: TimeDelta) {
         let now = self.world.now;
         self.grace_until = (now > DateTime::UNIX_EPOCH).then(|| now + grace);

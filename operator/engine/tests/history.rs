@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluice_api::{CONTROLLER_NAME, FINALIZER};
 use sluice_core::key::{Kind, NsName, Ref};
-use sluice_engine::scratch;
+use sluice_engine::{ProxyEvent, scratch};
 use world::cluster::{Cluster, furnished, grpc_service, in_a, is_bare, is_deleting, own, shared};
 
 /// One thing that happens.
@@ -26,6 +26,8 @@ enum Op {
     Overwrite(Ref, Edit),
     Acknowledge,
     Disconnect,
+    /// The pods of all proxies take calls, or none.
+    Pods(bool),
     Pass(i64),
     Restart,
     Lead(bool),
@@ -93,6 +95,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => overwrite(),
         3 => Just(Op::Acknowledge),
         1 => Just(Op::Disconnect),
+        1 => Just(Op::Pods(true)),
+        1 => Just(Op::Pods(false)),
         2 => (1..40_i64).prop_map(Op::Pass),
         1 => Just(Op::Restart),
         2 => any::<bool>().prop_map(Op::Lead),
@@ -115,6 +119,8 @@ fn run(cluster: &mut Cluster, op: &Op) {
         Op::Overwrite(object, how) => cluster.overwrite(object, |value| edit(value, *how)),
         Op::Acknowledge => drop(cluster.acknowledge()),
         Op::Disconnect => drop(cluster.disconnect()),
+        Op::Pods(true) => drop(cluster.pods(|gateway, proxy| ProxyEvent::Ready { gateway, proxy })),
+        Op::Pods(false) => drop(cluster.pods(|gateway, proxy| ProxyEvent::Unready { gateway, proxy })),
         Op::Pass(seconds) => drop(cluster.pass(*seconds)),
         Op::Restart => drop(cluster.restart()),
         Op::Lead(leads) => drop(cluster.lead(*leads)),
@@ -201,6 +207,7 @@ proptest! {
             run(&mut cluster, op);
         }
         cluster.lead(true);
+        cluster.pods(|gateway, proxy| ProxyEvent::Ready { gateway, proxy });
         check_nothing_hangs(&mut cluster);
         cluster.settle();
         check_what_is_there(&cluster);

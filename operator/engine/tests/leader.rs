@@ -9,7 +9,7 @@ use sluice_core::{
     key::{Kind, NsName, Ref},
     world::{Change, observed::Observed},
 };
-use sluice_engine::{Effects, Engine, Input, Settings};
+use sluice_engine::{Effects, Engine, Input, ProxyEvent, Settings};
 use world::{
     class, clock,
     cluster::{Cluster, furnished, grpc_service, in_a, own, shared},
@@ -146,15 +146,26 @@ fn a_new_leader_waits_for_the_proxies_and_then_says_what_was_said_before() {
 }
 
 #[test]
-fn a_new_leader_waits_no_longer_than_the_grace() {
+fn a_proxy_that_a_new_leader_never_hears_of_has_what_was_there_and_is_waited_for_with_what_is_new() {
     let mut cluster = served();
+    cluster.writes.clear();
     cluster.restart();
     cluster.pass(31);
-    assert_eq!(
-        ready(&cluster),
-        ("False/NoReadyProxy".into(), json!(1)),
-        "what is served is known from the last status"
-    );
+    cluster.tell_all();
+    assert_eq!(ready(&cluster), ("True/Ready".into(), json!(1)), "its callers are served");
+    assert_eq!(cluster.writes, [] as [&str; 0], "an unchanged world is not written");
+    let mut edited = grpc_service(&json!([own("own")]));
+    edited["spec"]["rules"] = json!([{"name": "r", "timeouts": {"request": "2s"}}]);
+    cluster.apply(Kind::GrpcService, &edited);
+    for _ in 0..4 {
+        cluster.tell_all();
+    }
+    assert_eq!(ready(&cluster), ("False/Pending".into(), json!(1)), "what is served is known from the last status");
+    let conditions = &cluster.objects[&route()]["status"]["parents"][0]["conditions"];
+    assert!(conditions.to_string().contains("has no connection to Sluice"), "{conditions}");
+    cluster.pods(|gateway, proxy| ProxyEvent::Gone { gateway, proxy });
+    cluster.tell_all();
+    assert_eq!(ready(&cluster).0, "False/NoReadyProxy");
 }
 
 #[test]

@@ -378,7 +378,7 @@ impl Plant {
     }
 
     fn candidate(&self) -> Candidate {
-        let (store, namespaces, unread) = (self.store(), self.options.scope.namespaces(), self.unread.clone());
+        let (store, unread) = (self.store(), self.unread.clone());
         let address = self.options.ip.map(|ip| SocketAddr::new(ip, self.options.xds.port()));
         Candidate {
             writer: self.writer.clone(),
@@ -386,7 +386,7 @@ impl Plant {
             identity: self.options.pod.clone(),
             terms: self.options.terms,
             front: address.map(|address| Front { service: self.options.own(&self.options.xds_service), address }),
-            prelude: Box::new(move || recall(store.clone(), namespaces.clone(), unread.subscribe()).boxed()),
+            prelude: Box::new(move || recall(store.clone(), unread.subscribe()).boxed()),
             inputs: self.inputs.clone(),
         }
     }
@@ -396,17 +396,13 @@ impl Plant {
     }
 }
 
-/// What the last leader left, and the proxies that serve. Where Gateways are reached, the engine has been told by then.
-async fn recall(
-    store: Store,
-    namespaces: Vec<Option<Text>>,
-    mut unread: watch::Receiver<usize>,
-) -> anyhow::Result<Vec<Input>> {
-    let mut inputs = proxies::recall(&store.writer, &namespaces).await?;
-    inputs.extend(store.recall().await?.into_iter().map(Input::Remember));
+/// What the last leader left. Where Gateways are reached, and by which proxies, the engine has been told by then.
+async fn recall(store: Store, mut unread: watch::Receiver<usize>) -> anyhow::Result<Vec<Input>> {
+    let refused = store.recall().await?;
     unread.wait_for(|unread| *unread == 0).await?;
-    Ok(inputs)
+    Ok(refused.into_iter().map(Input::Remember).collect())
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

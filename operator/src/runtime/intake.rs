@@ -90,7 +90,7 @@ fn is_urgent(input: &Input) -> bool {
     match input {
         Input::Change(Change::Upsert(object)) => object.kind() == Kind::EndpointSlice,
         Input::Change(Change::Delete(reference)) => reference.kind == Kind::EndpointSlice,
-        Input::Change(Change::Observe(..)) | Input::Leader(_) | Input::Remember(_) | Input::Expect { .. } => false,
+        Input::Change(Change::Observe(..)) | Input::Leader(_) | Input::Remember(_) => false,
         _ => true,
     }
 }

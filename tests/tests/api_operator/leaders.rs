@@ -3,10 +3,18 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-use sluice_tests::operator::Operator;
+use sluice_tests::{
+    calls::{Outcome, Speech, call},
+    load::Target as _,
+    operator::Operator,
+};
 use tokio::task::spawn_blocking;
 
-use crate::room::{BRIEF, Room, is_judged, server, service};
+use crate::{
+    front::{Front, is_served},
+    proxies::{programmed, say},
+    room::{BRIEF, Room, condition, is_judged, server, service},
+};
 
 fn is_held_by(name: &str) -> impl Fn(&Value) -> bool {
     move |lease| lease["spec"]["holderIdentity"] == name
@@ -88,4 +96,56 @@ async fn a_standby_writes_nothing() {
     second.signal("TERM").unwrap();
     second.ended().await.unwrap();
     assert_eq!(room.written(&audit, "two"), []);
+}
+
+/// The pod of the one proxy, as the kubelet tells of it.
+async fn runs(room: &Room) {
+    let labels = json!({"app.kubernetes.io/managed-by": "sluice", "app.kubernetes.io/component": "proxy"});
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": room.namespace, "name": "pod", "labels": labels, "annotations": {"sluice.dev/gateway": "echo-public"}},
+        "spec": {
+            "serviceAccountName": "echo-public-sluice", "automountServiceAccountToken": false, "nodeName": "node",
+            "containers": [{"name": "envoy", "image": "proxy"}],
+        },
+    });
+    room.apply(&pod).await;
+    say(room, "Pod", "pod", json!({"conditions": [{"type": "Ready", "status": "True"}]})).await;
+}
+
+async fn answer(front: &Front) -> Outcome {
+    call(&front.connect(0).await.unwrap(), Speech::Grpc, "/echo.Echo/Echo", &[]).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_takes_calls_and_cannot_reach_the_leader_keeps_what_it_has_and_is_waited_for_with_what_is_new() {
+    let room = Room::new("severed").await;
+    let near = room.operator("one", &[]);
+    let front = Front::set(&room).await;
+    let _proxy = Front::proxy(&room).await;
+    runs(&room).await;
+    room.until("GrpcService", "echo", is_served).await;
+    let since = programmed(&room, "echo-public").await;
+
+    // The Envoy looks for its control plane where the first operator was, and nowhere else.
+    near.signal("TERM").unwrap();
+    near.ended().await.unwrap();
+    let far = room.operator("two", &[]);
+    room.until("Lease", "sluice", is_held_by("two")).await;
+    let edited = json!([{"name": "never", "matches": [{"headers": [{"name": "never", "value": "sent"}]}]}]);
+    room.merge("GrpcService", "echo", &json!({"spec": {"rules": edited}})).await;
+    let is_pending =
+        |service: &Value| is_judged(service) && condition(&service["status"], "Ready")["reason"] == "Pending";
+    let service = room.until("GrpcService", "echo", is_pending).await;
+    let ready = condition(&service["status"], "Ready");
+    assert!(ready["message"].as_str().unwrap().contains("pod pod of Gateway severed/echo-public"), "{ready}");
+    assert!(!is_served(&service));
+    assert_eq!(answer(&front).await, Outcome::Answered("echo".into()), "callers are served as before");
+    assert_eq!(programmed(&room, "echo-public").await, since, "what it had before it has still");
+
+    let _near = room.operator("one", &[]);
+    far.signal("TERM").unwrap();
+    far.ended().await.unwrap();
+    room.until("GrpcService", "echo", is_served).await;
+    assert_ne!(answer(&front).await, Outcome::Answered("echo".into()), "it heard of the rule");
 }

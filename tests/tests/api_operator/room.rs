@@ -199,6 +199,7 @@ fn resource(kind: &str) -> ApiResource {
         "ConfigMap" => ("", "v1", "configmaps"),
         "Service" => ("", "v1", "services"),
         "ServiceAccount" => ("", "v1", "serviceaccounts"),
+        "Pod" => ("", "v1", "pods"),
         "Deployment" => ("apps", "v1", "deployments"),
         "DaemonSet" => ("apps", "v1", "daemonsets"),
         "HorizontalPodAutoscaler" => ("autoscaling", "v2", "horizontalpodautoscalers"),

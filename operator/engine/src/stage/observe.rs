@@ -9,6 +9,7 @@
 use crate::{deps::Task, effects::Status, engine::Engine};
 use sluice_core::{
     key::{Kind, Ref},
+    status::said_programmed,
     world::{Change, observed::Observed},
 };
 
@@ -59,6 +60,18 @@ impl Engine {
             kind if kind.is_route() => generated(),
             _ => world.contains(object),
         }
+    }
+
+    /// What proxies that are not yet heard of have, is what whoever led before said. Statuses that are not kept are taken to have said
+    /// that all was well.
+    pub(crate) fn presume(&mut self) {
+        let mut fleet = std::mem::take(&mut self.state.fleet);
+        let controller = &self.state.world.settings.controller;
+        fleet.presume(|object, generation| match self.state.world.observed(object) {
+            Some(status) => said_programmed(status, object.kind, controller, generation),
+            None => !self.is_read(object),
+        });
+        self.state.fleet = fleet;
     }
 
     /// Of the status of a service only the generation that is served is kept, from whoever led before.

@@ -242,7 +242,7 @@ impl Engine {
 
     /// The proxies of a Gateway took everything up to what all of them have: trials that waited for it go on.
     pub(crate) fn advance_trials(&mut self, gateway: &NsName) {
-        let Some(floor) = self.state.fleet.floor(gateway) else { return };
+        let Some(floor) = self.state.fleet.heard(gateway) else { return };
         let due =
             self.trials.open.iter().filter(|((of, _), trial)| of == gateway && (1..=floor).contains(&trial.revision));
         let due: Vec<(NsName, Id)> = due.map(|(slot, _)| slot.clone()).collect();

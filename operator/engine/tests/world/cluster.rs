@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use sluice_api::{CONTROLLER_NAME, FINALIZER};
 use sluice_core::{
-    key::{Kind, NsName, Ref},
+    key::{Kind, NsName, Ref, Text},
     world::{Change, Object},
 };
 use sluice_engine::{Apply, Effects, Engine, Hold, Input, ProxyEvent, Settings, WriteOutcome};
@@ -296,7 +296,7 @@ impl Cluster {
         panic!("it never comes to rest: {:?}", &self.writes[self.writes.len() - 20..]);
     }
 
-    /// Another process takes over: it knows what the API server has, and expects the proxies that run.
+    /// Another process takes over: it knows what the API server has, and the pods of the proxies that run.
     pub(crate) fn restart(&mut self) -> Effects {
         self.engine = Engine::new(Settings::default());
         self.leads = false;
@@ -305,10 +305,14 @@ impl Cluster {
         let objects = self.objects.iter().flat_map(|(object, value)| told(object, value));
         let events: Vec<Input> = objects.chain(self.running.iter().flat_map(|gateway| self.reached(gateway))).collect();
         self.step(events);
-        let expected = |gateway: &NsName| Input::Expect { gateway: gateway.clone(), proxy: "p".into() };
-        let inputs: Vec<Input> = self.running.iter().map(expected).collect();
-        self.step(inputs);
+        self.pods(|gateway, proxy| ProxyEvent::Ready { gateway, proxy });
         self.lead(true)
+    }
+
+    /// What becomes of the pods of all proxies.
+    pub(crate) fn pods(&mut self, event: fn(NsName, Text) -> ProxyEvent) -> Effects {
+        let inputs: Vec<Input> = self.running.iter().map(|gateway| event(gateway.clone(), "p".into()).into()).collect();
+        self.step(inputs)
     }
 }
 

@@ -190,7 +190,8 @@ pub(crate) fn essence(mut output: Output) -> Output {
 /// An engine that leads and hears its own level 1.
 pub(crate) fn engine() -> Engine {
     let world = sluice_core::world::Settings { exposure: Exposure::Host, ..Default::default() };
-    let mut engine = Engine::new(Settings { world, feedback: true, ..Settings::default() });
+    // Statuses are never held back here: they are compared after each step.
+    let mut engine = Engine::new(Settings { world, feedback: true, grace: TimeDelta::zero() });
     engine.step([Input::Leader(true), clock(0)]);
     engine
 }

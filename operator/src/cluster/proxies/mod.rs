@@ -19,5 +19,4 @@ mod render;
 mod scale;
 
 pub(in crate::cluster) use keep::{Keeper, Office};
-pub(in crate::cluster) use pods::recall;
 pub(crate) use render::{RESERVED, Settings};

@@ -1,21 +1,19 @@
 //! A proxy in its pod.
 //!
-//! a pod → its Gateway, its name, whether it takes calls and where; the pods that there are → whom a new leader has to wait for
+//! a pod → its Gateway, its name, whether it takes calls and where
 //!
 //! **Invariant:** a pod that is being deleted takes no new calls, whatever its readiness says.
 //!
 //! Must not know: what proxies serve, and who leads.
 
 use super::names;
-use crate::cluster::writer::{Fault, Writer};
+use crate::cluster::writer::Writer;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Resource,
-    api::ListParams,
     core::{NamespaceResourceScope, ObjectMeta},
 };
 use sluice_core::key::{NsName, Text};
-use sluice_engine::Input;
 
 /// How a proxy is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,20 +29,6 @@ impl Proxy {
     pub(super) fn node(&self) -> Option<&Text> {
         self.host.as_ref().filter(|_| self.takes_calls)
     }
-}
-
-/// What a new leader has to know of before it speaks: the proxies that serve already.
-///
-/// # Errors
-/// When the API server does not answer.
-pub(in crate::cluster) async fn recall(writer: &Writer, namespaces: &[Option<Text>]) -> Result<Vec<Input>, Fault> {
-    let mut pods = Vec::new();
-    for namespace in namespaces {
-        let api: Api<Pod> = api(writer, namespace.as_deref());
-        pods.extend(writer.ask(api.list(&ListParams::default().labels(names::SELECTOR))).await?);
-    }
-    let serving = pods.iter().filter_map(proxy).filter(|(_, proxy)| proxy.takes_calls);
-    Ok(serving.map(|((gateway, proxy), _)| Input::Expect { gateway, proxy }).collect())
 }
 
 /// The objects of a kind in a namespace, or in all.
