@@ -89,6 +89,29 @@ impl Sluice {
         drop(self.running.take());
     }
 
+    /// Ends the child as a crash does.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn crash(&mut self) -> Result<()> {
+        let running = self.running.take().context("it does not run")?;
+        running.signal("KILL")?;
+        running.ended().await.map(drop)
+    }
+
+    /// What `sluice explain` says of a gRPC call to a host, by the same manifests.
+    ///
+    /// # Errors
+    /// When it cannot be run, or nothing takes the call.
+    pub fn explain(&self, host: &str, path: &str, headers: &[(&str, &str)]) -> Result<String> {
+        let mut command = Command::new(tool("SLUICE_BIN")?);
+        command.arg("explain").arg("--filename").arg(self.manifests());
+        let headers = headers.iter().map(|(name, value)| format!("--header={name}: {value}"));
+        let output = command.args(headers).args([host, path]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// Writes a manifest.
     pub fn apply(&self, name: &str, text: &str) -> Result<()> {
         let fresh = self.manifests().join(format!(".{name}.new"));
@@ -186,16 +209,13 @@ impl Sluice {
         self.running.as_ref().map(|running| children(running.pid())).unwrap_or_default()
     }
 
-    /// The address at which the child serves the proxies' configuration, from the bootstrap of a Gateway's Envoy.
-    pub fn ads(&self, gateway: &str) -> Result<SocketAddr> {
+    /// The socket at which the child serves the proxies' configuration, from the bootstrap of a Gateway's Envoy.
+    pub fn ads(&self, gateway: &str) -> Result<PathBuf> {
         let states = self.home.path().join("state/sluice");
         let state = fs::read_dir(states)?.next().context("no state directory")??.path();
         let bootstrap: Value = serde_json::from_slice(&fs::read(state.join(format!("envoy-default_{gateway}.json")))?)?;
-        let endpoint =
-            "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
-        let socket = bootstrap.pointer(endpoint).context("no address in the bootstrap")?;
-        let port = u16::try_from(socket["port_value"].as_u64().context("no port")?)?;
-        Ok(SocketAddr::new(socket["address"].as_str().context("no IP address")?.parse()?, port))
+        let path = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path";
+        Ok(bootstrap.pointer(path).and_then(Value::as_str).context("no socket in the bootstrap")?.into())
     }
 
     fn manifests(&self) -> PathBuf {

@@ -11,6 +11,7 @@
 
 pub mod author;
 pub mod duration;
+pub mod explain;
 pub mod hostname;
 pub mod ir;
 pub mod key;

@@ -28,6 +28,6 @@ pub use effects::{Apply, Effects, Event, Hold, Input, ProxyEvent, Status, Status
 pub use engine::{Engine, Evaluations};
 pub use fleet::Fleet;
 pub use quarantine::{Memory, Quarantine};
-pub use scratch::{Output, scratch};
+pub use scratch::{Output, hosts, scratch};
 pub use sluice_core::author::WriteOutcome;
 pub use state::{Settings, State};

@@ -63,6 +63,11 @@ pub fn scratch(state: &State) -> Output {
     }
 }
 
+/// The hosts of all Gateways, each with its routes in the order in which they are tried.
+pub fn hosts(state: &State) -> BTreeMap<HostKey, ir::VirtualHost> {
+    View::new(state).hosts()
+}
+
 struct View<'s> {
     state: &'s State,
     surfaces: Surfaces,

@@ -19,7 +19,7 @@ use control_plane::CONTROL_PLANE;
 use serde_json::{Value, json};
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// One proxy, or many that are alike.
@@ -107,8 +107,12 @@ fn unavailable() -> Value {
 fn admin(admin: &Admin) -> Value {
     match admin {
         Admin::Loopback(port) => socket_address((Ipv4Addr::LOCALHOST, *port).into()),
-        Admin::Socket(path) => json!({ "pipe": { "path": path } }),
+        Admin::Socket(path) => pipe(path),
     }
+}
+
+fn pipe(path: &Path) -> Value {
+    json!({ "pipe": { "path": path } })
 }
 
 fn socket_address(address: SocketAddr) -> Value {
@@ -153,7 +157,7 @@ mod tests {
     fn local() -> Bootstrap {
         Bootstrap {
             node: Some(Node { id: "greeter-0".to_owned(), gateway: "default/greeter".to_owned() }),
-            source: Source::Cleartext(([127, 0, 0, 1], 18000).into()),
+            source: Source::Socket("/home/me/.local/state/sluice/0/xds.sock".into()),
             admin: Admin::Loopback(0),
             probes: None,
             max_connections: 10_000,

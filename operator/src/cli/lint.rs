@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// All that is to be said, in the order of files and lines.
-fn findings(evaluation: &Evaluation) -> Vec<Finding> {
+pub(super) fn findings(evaluation: &Evaluation) -> Vec<Finding> {
     let refused = evaluation.findings.iter().filter(|finding| finding.severity == Severity::Error).cloned();
     let traps = lint::lint(&evaluation.engine.state().world);
     let traps = traps.iter().map(|trap| evaluation.finding(Severity::Error, &trap.object, &trap.path, &trap.message));

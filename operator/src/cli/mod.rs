@@ -8,6 +8,7 @@
 
 mod cleanup;
 mod crds;
+mod explain;
 mod get;
 mod import;
 mod lint;
@@ -47,6 +48,8 @@ enum Command {
     Import(import::Args),
     /// Check manifests and say what is wrong with them; exits 1 if anything is
     Lint(lint::Args),
+    /// Say what becomes of a call: which rule takes it, where it goes, and why the rules before it do not take it
+    Explain(explain::Args),
     /// List or print objects of a running `sluice local`
     Get(get::Args),
     /// Say how a running `sluice local` is doing
@@ -68,6 +71,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Translate(args) => translate::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Get(args) => get::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Proxy(args) => proxy::run(args),

@@ -53,8 +53,8 @@ const MAX_CONNECTIONS: u32 = 50_000;
 pub(crate) struct Launch {
     /// The binary.
     pub(crate) binary: PathBuf,
-    /// Where the control plane listens.
-    pub(crate) source: SocketAddr,
+    /// The socket at which the control plane listens.
+    pub(crate) source: PathBuf,
     /// Where files of the child go.
     pub(crate) state: Directory,
     /// How long calls may take to end after SIGTERM.
@@ -110,7 +110,7 @@ async fn run(launch: &Launch, gateway: &NsName, stop: &CancellationToken) -> any
     files.end_leftover().await;
     let bootstrap = Bootstrap {
         node: Some(Node { id: format!("local-{}", Utc::now().timestamp_millis()), gateway: gateway.to_string() }),
-        source: Source::Cleartext(launch.source),
+        source: Source::Socket(launch.source.clone()),
         admin: Admin::Loopback(0),
         probes: None,
         max_connections: MAX_CONNECTIONS,

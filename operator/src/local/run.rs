@@ -28,18 +28,21 @@ use sluice_core::world::{self, Exposure};
 use sluice_engine::{Engine, Input, Settings};
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    fs,
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    path::{self, PathBuf},
     sync::Arc,
     time::Duration,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     task::JoinSet,
 };
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 
 /// How many ports are tried after a busy one for the admin interface.
@@ -47,6 +50,9 @@ const ADMIN_ATTEMPTS: u16 = 100;
 
 /// The file of the state directory with what is remembered of objects.
 const IDENTITIES: &str = "objects.json";
+
+/// The socket of the state directory at which proxies ask for their configuration.
+const CONFIGURATION: &str = "xds.sock";
 
 /// What local mode is started with.
 #[derive(Clone, Debug)]
@@ -81,18 +87,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         state::Directory::open(place.clone()).with_context(|| format!("state directory {}", place.display()))?;
     let binary = envoy::find(options.envoy.as_deref())?;
     let watch = Watch::new(&options.paths).context("watching the manifests")?;
-    let ads = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("a port for the proxies' configuration")?;
+    let (ads, source) = bind_configuration(&state)?;
     let pages = bind_admin(options.admin).await?;
 
     let (stop, end) = (CancellationToken::new(), CancellationToken::new());
     let shell = Shell::new(state, &options);
-    let launch = Launch {
-        binary,
-        source: ads.local_addr()?,
-        state: shell.state.clone(),
-        drain: options.drain,
-        snapshots: shell.snapshots.clone(),
-    };
+    let launch =
+        Launch { binary, source, state: shell.state.clone(), drain: options.drain, snapshots: shell.snapshots.clone() };
     let recalled = operate::recall(&shell.state);
     let known = recalled.inputs.clone();
     let operator = shell.operator(launch, recalled, stop.clone());
@@ -118,6 +119,20 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     servers.join_all().await;
     shell.screen.end();
     Ok(())
+}
+
+/// A socket in the state directory: a port of the loopback is everybody's on this machine, and keys are said here.
+fn bind_configuration(state: &state::Directory) -> anyhow::Result<(UnixListener, PathBuf)> {
+    let path = path::absolute(state.path(CONFIGURATION))?;
+    // One that a crash left behind: the directory is ours alone.
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).context(path.display().to_string()),
+        _ => {}
+    }
+    let remedy = || format!("the socket {} (a shorter directory can be chosen by --state)", path.display());
+    let listener = UnixListener::bind(&path).with_context(remedy)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).with_context(remedy)?;
+    Ok((listener, path))
 }
 
 async fn bind_admin(wanted: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -196,7 +211,7 @@ impl Shell {
 
     fn serve(
         &self,
-        ads: TcpListener,
+        ads: UnixListener,
         pages: TcpListener,
         inputs: mpsc::Sender<Vec<Input>>,
         end: CancellationToken,
@@ -206,7 +221,7 @@ impl Shell {
         let ended = end.clone().cancelled_owned();
         let ads = Ads::new(Open, self.directory.clone(), reports)
             .router()
-            .serve_with_incoming_shutdown(TcpListenerStream::new(ads), ended);
+            .serve_with_incoming_shutdown(UnixListenerStream::new(ads), ended);
         servers.spawn(async move {
             let outcome = ads.await;
             outcome.unwrap_or_else(|error| tracing::error!("configuration is no longer served: {error}"));

@@ -18,7 +18,7 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_envoy::bootstrap::{Admin, Bootstrap, Node, Source, render};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -136,12 +136,17 @@ pub fn validate(edit: impl FnOnce(&mut Value)) -> Result<()> {
     Ok(())
 }
 
+/// As in local mode, with a control plane on the loopback, where what is said can be tapped.
 fn bootstrap(source: SocketAddr, home: &Path) -> Value {
-    render(&Bootstrap {
+    let mut bootstrap = render(&Bootstrap {
         node: Some(Node { id: Proxy::ID.to_owned(), gateway: "default/gateway".to_owned() }),
-        source: Source::Cleartext(source),
+        source: Source::Socket(PathBuf::new()),
         admin: Admin::Socket(home.join("admin.sock")),
         probes: None,
         max_connections: 1000,
-    })
+    });
+    let address = json!({"socket_address": {"address": source.ip().to_string(), "port_value": source.port()}});
+    bootstrap["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"] =
+        json!({ "address": address });
+    bootstrap
 }

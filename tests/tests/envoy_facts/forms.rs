@@ -124,10 +124,9 @@ fn the_bootstrap_is_valid_in_all_its_forms() {
     }
     let socket = Admin::Socket(home.path().join("admin.sock"));
     let probes = Some(Probes { everywhere: Ipv4Addr::UNSPECIFIED.into(), readiness: 19001, metrics: 19002 });
-    for (source, admin, probes) in [
-        (Source::Cleartext(([127, 0, 0, 1], 1).into()), Admin::Loopback(0), None),
-        (Source::Mutual(mutual), socket, probes),
-    ] {
+    for (source, admin, probes) in
+        [(Source::Socket("/run/xds.sock".into()), Admin::Loopback(0), None), (Source::Mutual(mutual), socket, probes)]
+    {
         let node = Some(Node { id: "proxy".to_owned(), gateway: "default/gateway".to_owned() });
         let whole = render(&Bootstrap { node, source, admin, probes, max_connections: 50_000 });
         sluice_tests::envoy::validate(|bootstrap| *bootstrap = whole).unwrap();

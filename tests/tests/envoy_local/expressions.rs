@@ -125,7 +125,7 @@ fn hosts(expressions: &[String]) -> BTreeMap<String, Value> {
 fn refused(hosts: &[&Value], scratch: &Path) -> Option<String> {
     let bootstrap = Bootstrap {
         node: Some(Node { id: "test".into(), gateway: "default/gateway".into() }),
-        source: Source::Cleartext(([127, 0, 0, 1], 1).into()),
+        source: Source::Socket("/run/xds.sock".into()),
         admin: Admin::Loopback(0),
         probes: None,
         max_connections: 10,

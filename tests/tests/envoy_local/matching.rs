@@ -139,6 +139,15 @@ fn precedence_cases() -> Vec<(&'static str, Value, Vec<Call>)> {
     ]
 }
 
+/// Without a call, `sluice explain` says of it what Envoy did.
+fn assert_explained(stage: &Stage, name: &str, path: &str, headers: &[(&str, &str)], expected: &str) {
+    let told = stage.sluice.explain(&format!("{name}.example.com"), path, headers).unwrap();
+    assert!(
+        told.contains(&format!("  backend    default/{expected}/9000/h2 (100 %)\n")),
+        "{name}: {path} {headers:?}\n{told}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_of_a_match_takes_what_it_names_and_nothing_else() {
     let cases: Vec<_> = [method_cases(), header_cases(), precedence_cases()].concat();
@@ -150,6 +159,7 @@ async fn every_form_of_a_match_takes_what_it_names_and_nothing_else() {
         for (path, headers, expected) in calls {
             let outcome = call(&connection, Speech::Grpc, path, headers).await.unwrap();
             assert_eq!(outcome, Outcome::Answered((*expected).to_owned()), "{name}: {path} {headers:?}");
+            assert_explained(&stage, name, path, headers, expected);
         }
     }
 }
@@ -180,5 +190,6 @@ async fn of_two_routes_the_more_specific_host_and_then_the_older_and_then_the_fi
             stage.connect("any.example.com").await.unwrap().towards(&format!("{host}.example.com")).unwrap();
         let outcome = call(&connection, Speech::Grpc, ECHO, &[]).await.unwrap();
         assert_eq!(outcome, Outcome::Answered(expected.to_owned()), "{host}");
+        assert_explained(&stage, host, ECHO, &[], expected);
     }
 }

@@ -1,6 +1,6 @@
 //! A proxy that comes back with what it has is sent nothing, also by a Sluice that was started again meanwhile.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use envoy_types::pb::envoy::{
     config::core::v3::Node,
@@ -33,7 +33,7 @@ struct Proxy {
 
 impl Proxy {
     /// Connects with what it has. Subscribes as Envoy does: wildcards for clusters, listeners and hosts, names for the rest.
-    async fn connect(address: SocketAddr, held: &Held) -> Self {
+    async fn connect(socket: PathBuf, held: &Held) -> Self {
         let (requests, queue) = mpsc::channel(16);
         for (kind, names) in [
             (ResourceType::Cluster, &[][..]),
@@ -45,7 +45,8 @@ impl Proxy {
         ] {
             requests.send(subscription(kind, names, held)).await.unwrap();
         }
-        let mut client = AggregatedDiscoveryServiceClient::connect(format!("http://{address}")).await.unwrap();
+        let mut client =
+            AggregatedDiscoveryServiceClient::connect(format!("unix://{}", socket.display())).await.unwrap();
         let responses = client.delta_aggregated_resources(ReceiverStream::new(queue)).await.unwrap().into_inner();
         Self { requests, responses, sent: Held::new() }
     }

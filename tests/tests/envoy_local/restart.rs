@@ -1,6 +1,6 @@
 //! Ends and beginnings: of Envoy, and of Sluice.
 
-use std::process::Command;
+use std::{os::unix::fs::PermissionsExt as _, process::Command};
 
 use serde_json::json;
 use sluice_echo::proto::{Ending, ServerRequest, stream_client::StreamClient};
@@ -46,6 +46,19 @@ async fn an_envoy_that_is_killed_comes_back_serving_and_the_status_tells_the_tru
     stage.sluice.condition(("Gateway", "gateway"), "Programmed", "True").await.unwrap();
     stage.until_answer("one.example.com", ECHO, |outcome| *outcome == answered()).await.unwrap();
     assert_ne!(stage.sluice.envoys(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_proxies_are_told_is_for_this_user_alone_and_a_crash_leaves_nothing_in_the_way() {
+    let mut stage = stage().await;
+    let socket = stage.sluice.ads("gateway").unwrap();
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{}", socket.display());
+    stage.sluice.crash().await.unwrap();
+    assert!(socket.exists());
+    stage.sluice.run().await.unwrap();
+    stage.in_force("one").await.unwrap();
+    stage.until_answer("one.example.com", ECHO, |outcome| *outcome == answered()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

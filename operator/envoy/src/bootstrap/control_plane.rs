@@ -2,12 +2,9 @@
 //!
 //! [`Source`] → the static cluster of the control plane, and the files that say where its keys are
 
-use super::{assignment, named_address, socket_address};
+use super::{assignment, named_address, pipe};
 use serde_json::{Value, json};
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// The static cluster of the control plane.
 pub(super) const CONTROL_PLANE: &str = "sluice";
@@ -22,8 +19,8 @@ const TLS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3
 /// The address of the control plane, and how it is spoken to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// HTTP/2 in clear. For the loopback only: who can reach it reads every key.
-    Cleartext(SocketAddr),
+    /// HTTP/2 in clear over a socket in a folder that only the proxy's user can enter: who can reach it reads every key.
+    Socket(PathBuf),
     /// HTTP/2 over TLS with certificates on both sides.
     Mutual(Mutual),
 }
@@ -90,11 +87,11 @@ fn file_name(name: &str) -> String {
 
 pub(super) fn cluster(source: &Source) -> Value {
     match source {
-        Source::Cleartext(address) => json!({
+        Source::Socket(path) => json!({
             "name": CONTROL_PLANE,
             "type": "STATIC",
             "connect_timeout": "1s",
-            "load_assignment": assignment(CONTROL_PLANE, &socket_address(*address)),
+            "load_assignment": assignment(CONTROL_PLANE, &pipe(path)),
             "typed_extension_protocol_options": protocol(),
         }),
         Source::Mutual(mutual) => json!({
