@@ -19,6 +19,24 @@ use tonic::{Status, Streaming};
 
 use crate::local::PATIENCE;
 
+/// A type of resources: one of ours, or the URL of another that Envoy knows.
+pub trait Typed: Copy {
+    /// The type URL.
+    fn url(self) -> &'static str;
+}
+
+impl Typed for ResourceType {
+    fn url(self) -> &'static str {
+        self.type_url()
+    }
+}
+
+impl Typed for &'static str {
+    fn url(self) -> &'static str {
+        self
+    }
+}
+
 /// A resource as it goes on the wire.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -73,8 +91,8 @@ impl Stream {
     }
 
     /// What Envoy has said of a type, as far as anybody waited for it.
-    pub fn heard(&self, kind: ResourceType) -> impl Iterator<Item = &DeltaDiscoveryRequest> {
-        self.heard.iter().filter(move |request| request.type_url == kind.type_url())
+    pub fn heard(&self, kind: impl Typed) -> impl Iterator<Item = &DeltaDiscoveryRequest> {
+        self.heard.iter().filter(move |request| request.type_url == kind.url())
     }
 
     /// The first request that is wanted, past or future.
@@ -96,30 +114,30 @@ impl Stream {
     }
 
     /// The first request for a type.
-    pub async fn asked(&mut self, kind: ResourceType) -> Result<DeltaDiscoveryRequest> {
-        self.until(&format!("request for {kind}"), |request| request.type_url == kind.type_url()).await
+    pub async fn asked(&mut self, kind: impl Typed) -> Result<DeltaDiscoveryRequest> {
+        self.until(&format!("request for {}", kind.url()), |request| request.type_url == kind.url()).await
     }
 
     /// A request for a name.
-    pub async fn asked_for(&mut self, kind: ResourceType, name: &str) -> Result<DeltaDiscoveryRequest> {
+    pub async fn asked_for(&mut self, kind: impl Typed, name: &str) -> Result<DeltaDiscoveryRequest> {
         let names =
             |request: &DeltaDiscoveryRequest| request.resource_names_subscribe.iter().any(|found| found == name);
-        let wanted = |request: &DeltaDiscoveryRequest| request.type_url == kind.type_url() && names(request);
-        self.until(&format!("request for {kind} {name}"), wanted).await
+        let wanted = |request: &DeltaDiscoveryRequest| request.type_url == kind.url() && names(request);
+        self.until(&format!("request for {} {name}", kind.url()), wanted).await
     }
 
     /// Sends a response; its nonce.
     pub async fn send(
         &mut self,
-        kind: ResourceType,
+        kind: impl Typed,
         resources: impl IntoIterator<Item = impl Into<Message>>,
         removed: &[&str],
     ) -> Result<String> {
         self.sent += 1;
         let nonce = format!("n{}", self.sent);
         let response = DeltaDiscoveryResponse {
-            type_url: kind.type_url().to_owned(),
-            resources: resources.into_iter().map(|message| wire(kind, message.into())).collect(),
+            type_url: kind.url().to_owned(),
+            resources: resources.into_iter().map(|message| wire(kind.url(), message.into())).collect(),
             removed_resources: removed.iter().map(|name| (*name).to_owned()).collect(),
             nonce: nonce.clone(),
             ..Default::default()
@@ -137,7 +155,7 @@ impl Stream {
     /// Sends new or changed resources and waits for the answer.
     pub async fn tell(
         &mut self,
-        kind: ResourceType,
+        kind: impl Typed,
         resources: impl IntoIterator<Item = impl Into<Message>>,
     ) -> Result<Answer> {
         let nonce = self.send(kind, resources, &[]).await?;
@@ -145,13 +163,13 @@ impl Stream {
     }
 
     /// Removes a resource and waits for the answer.
-    pub async fn remove(&mut self, kind: ResourceType, name: &str) -> Result<Answer> {
+    pub async fn remove(&mut self, kind: impl Typed, name: &str) -> Result<Answer> {
         let nonce = self.send(kind, std::iter::empty::<Message>(), &[name]).await?;
         self.answer(&nonce).await
     }
 }
 
-fn wire(kind: ResourceType, message: Message) -> WireResource {
-    let any = Any { type_url: kind.type_url().to_owned(), value: message.bytes };
+fn wire(url: &str, message: Message) -> WireResource {
+    let any = Any { type_url: url.to_owned(), value: message.bytes };
     WireResource { name: message.name, version: message.version, resource: Some(any), ..Default::default() }
 }
