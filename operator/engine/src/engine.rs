@@ -235,11 +235,13 @@ impl Engine {
 
     /// Whoever begins to write says everything once: O(objects), at each change of the lease. Writers drop what is already there.
     fn take_lead(&mut self) {
-        if std::mem::replace(&mut self.state.leads, true) {
+        if self.state.leads {
             return;
         }
+        // What came with the lease is not said before it is known what was said of it.
         self.settle();
         self.presume();
+        self.state.leads = true;
         self.state.begin_grace(self.settings.grace);
         self.statuses.forget();
         self.departures.forget();

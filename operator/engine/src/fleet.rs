@@ -61,7 +61,7 @@ enum Has {
     /// It is not ready.
     #[default]
     Nothing,
-    /// It takes calls and was not heard of by this process, but by whoever led before.
+    /// It takes calls, and what it has was not said to this process, but to whoever led before.
     Presumed(u64),
     Acknowledged(u64),
 }
@@ -77,7 +77,7 @@ impl Proxy {
         }
     }
 
-    /// What it said itself on a stream that is open.
+    /// What it said itself, on the stream that is open or on one before: of a process that was started again meanwhile, nobody knows.
     fn heard(&self) -> Option<u64> {
         match self.has {
             Has::Acknowledged(revision) if self.is_connected => Some(revision),
@@ -92,6 +92,13 @@ impl Proxy {
     /// Whether callers reach it and nobody here does.
     fn is_cut_off(&self) -> bool {
         self.takes_calls() && !self.is_connected
+    }
+
+    /// Callers may be answered by anything: what is delivered stays so, and what is due waits.
+    fn presume_nothing(&mut self) {
+        if self.is_cut_off() && self.has == Has::Nothing {
+            self.has = Has::Presumed(0);
+        }
     }
 }
 
@@ -149,7 +156,7 @@ impl Squad {
     }
 
     /// Runs `change`, and says which objects it moved: all of them if the Gateway got or lost its only proxy, and those that wait if
-    /// other proxies are cut off than before.
+    /// other proxies are cut off than before, since their words name these. O(proxies + moved objects).
     fn moved_by(&mut self, change: impl FnOnce(&mut Self)) -> Vec<Ref> {
         let (ready, before) = (self.is_ready(), self.cut_off());
         change(self);
@@ -174,27 +181,30 @@ impl Squad {
     fn await_latest(&mut self, object: &Ref) {
         self.release(object);
         if self.floor().is_none_or(|floor| floor < self.published) {
-            self.due.insert(object.clone(), self.published);
-            self.waiting.entry(self.published).or_default().insert(object.clone());
+            self.owe(object);
         }
+    }
+
+    fn owe(&mut self, object: &Ref) {
+        self.due.insert(object.clone(), self.published);
+        self.waiting.entry(self.published).or_default().insert(object.clone());
     }
 }
 
 impl Fleet {
     /// Whoever begins to write has heard of no proxy: those that take calls are presumed to have what was said to be delivered at its
-    /// generation, and everything else is waited for. O(proxies and objects of all Gateways).
-    pub(crate) fn presume(&mut self, was_said: impl Fn(&Ref, i64) -> bool) {
-        for squad in self.0.values_mut() {
+    /// generation, and everything else is waited for. O(objects · log objects + proxies), of Gateways with such a proxy.
+    pub(crate) fn presume(&mut self, was_said: impl Fn(&NsName, &Ref, i64) -> bool) {
+        for (gateway, squad) in &mut self.0 {
             let before = Has::Presumed(squad.published.saturating_sub(1));
             squad.proxies.values_mut().filter(|proxy| proxy.is_cut_off()).for_each(|proxy| proxy.has = before);
             if squad.cut_off().is_empty() {
                 continue;
             }
             for (object, generation) in squad.objects.clone() {
-                if was_said(&object, generation) {
-                    squad.release(&object);
-                } else {
-                    squad.await_latest(&object);
+                squad.release(&object);
+                if !was_said(gateway, &object, generation) {
+                    squad.owe(&object);
                 }
             }
         }
@@ -226,7 +236,7 @@ impl Fleet {
         self.squad(gateway).moved_by(|squad| _ = squad.on(proxy, stream))
     }
 
-    /// A proxy has everything up to `revision`. Returns the objects whose delivery moved, at O(those objects).
+    /// A proxy has everything up to `revision`. Returns the objects whose delivery moved, at O(those objects + proxies of the Gateway).
     pub(crate) fn synced(&mut self, gateway: &NsName, proxy: Text, stream: u64, revision: u64) -> Vec<Ref> {
         self.squad(gateway).moved_by(|squad| {
             if let Some(known) = squad.on(proxy, stream) {
@@ -246,12 +256,9 @@ impl Fleet {
     /// New calls are sent to a proxy. Returns the objects whose delivery moved.
     pub(crate) fn ready(&mut self, gateway: &NsName, proxy: Text) -> Vec<Ref> {
         self.squad(gateway).moved_by(|squad| {
-            let published = squad.published;
             let known = squad.proxies.entry(proxy).or_default();
             known.pod = Pod::TakesCalls;
-            if known.is_cut_off() && known.has == Has::Nothing {
-                known.has = Has::Presumed(published);
-            }
+            known.presume_nothing();
         })
     }
 
@@ -269,7 +276,7 @@ impl Fleet {
             match known.pod {
                 Pod::Unknown => _ = squad.proxies.remove(proxy),
                 Pod::TakesNone => known.has = Has::Nothing,
-                Pod::TakesCalls => {}
+                Pod::TakesCalls => known.presume_nothing(),
             }
         })
     }
@@ -329,9 +336,8 @@ impl Fleet {
         if due.is_none() && squad.objects.contains_key(object) {
             return Delivery::Programmed;
         }
-        let cut_off = squad.cut_off();
-        let behind = cut_off.iter().find(|(_, revision)| due.is_some_and(|due| **revision < due));
-        let what = match behind {
+        let is_behind = |proxy: &Proxy| proxy.is_cut_off() && proxy.revision() < due;
+        let what = match squad.proxies.iter().find(|(_, proxy)| is_behind(proxy)) {
             Some((proxy, _)) => {
                 format!("waiting for pod {proxy} of Gateway {gateway}: it takes calls, and has no connection to Sluice")
             }
@@ -520,7 +526,7 @@ mod tests {
         fleet.deliver(&g, &a, 1);
         assert!(!fleet.is_complete());
         fleet.deliver(&g, &route("c"), 1);
-        fleet.presume(|object, _| *object == a);
+        fleet.presume(|_, object, _| *object == a);
         assert!(!fleet.is_complete() && is_programmed(&fleet, &a));
         assert!(!is_programmed(&fleet, &route("c")), "whoever led before did not say so");
         fleet.published(&g, 2);
@@ -532,5 +538,31 @@ mod tests {
         assert!(fleet.is_complete());
         assert_eq!(fleet.abandon(), [a, b, route("c")]);
         assert!(!fleet.is_complete());
+    }
+
+    #[test]
+    fn what_a_proxy_has_that_lost_its_stream_while_it_took_no_calls_or_had_nothing_is_unknown() {
+        let (mut fleet, g, a, b) = (Fleet::default(), gateway(), route("a"), route("b"));
+        fleet.published(&g, 1);
+        fleet.synced(&g, "p".into(), 1, 1);
+        fleet.deliver(&g, &a, 1);
+        fleet.unready(&g, "p".into());
+        fleet.disconnected(&g, &"p".into(), 1);
+        fleet.published(&g, 2);
+        fleet.deliver(&g, &b, 1);
+        fleet.ready(&g, "p".into());
+        assert!(is_programmed(&fleet, &a) && !is_programmed(&fleet, &b), "its network may be back, and not its stream");
+        fleet.synced(&g, "q".into(), 1, 2);
+        fleet.synced(&g, "p".into(), 2, 2);
+        assert!(is_programmed(&fleet, &b));
+        fleet.connected(&g, "r".into(), 1);
+        fleet.ready(&g, "r".into());
+        fleet.disconnected(&g, &"r".into(), 1);
+        fleet.published(&g, 3);
+        fleet.deliver(&g, &b, 2);
+        for proxy in ["p", "q"] {
+            fleet.synced(&g, proxy.into(), 2, 3);
+        }
+        assert!(!is_programmed(&fleet, &b), "calls are sent to it");
     }
 }

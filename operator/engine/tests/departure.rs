@@ -72,6 +72,18 @@ fn the_route_of_a_service_goes_first_and_the_rest_once_the_proxies_know() {
 }
 
 #[test]
+fn proxies_that_take_calls_and_are_not_heard_of_are_waited_for_30_seconds() {
+    let mut cluster = served();
+    cluster.restart();
+    cluster.pass(31);
+    cluster.delete(&service());
+    cluster.tell(Kind::GrpcService, usize::MAX);
+    cluster.tell(Kind::GrpcRoute, usize::MAX);
+    assert_eq!(released(&cluster.pass(29)), [] as [&str; 0]);
+    assert_eq!(released(&cluster.pass(1)), [service().to_string()]);
+}
+
+#[test]
 fn proxies_that_say_nothing_are_waited_for_30_seconds() {
     let mut cluster = served();
     cluster.delete(&service());

@@ -169,6 +169,48 @@ fn a_proxy_that_a_new_leader_never_hears_of_has_what_was_there_and_is_waited_for
 }
 
 #[test]
+fn what_comes_together_with_the_lease_waits_like_everything_else_to_be_said() {
+    let mut cluster = served();
+    cluster.writes.clear();
+    cluster.stand_by();
+    cluster.pass(31);
+    let moved =
+        |address: &str| Input::Change(Change::Addresses(in_a(Kind::Gateway, "svc-own").key, vec![address.into()]));
+    let news = [moved("10.0.0.2"), moved("10.0.0.1")];
+    assert_eq!(said(&cluster.lead_after(news, true)), [] as [&str; 0], "nobody was heard of");
+    assert_eq!(said(&cluster.lead_after([Input::Leader(false)], true)), [] as [&str; 0], "and again nobody was");
+    cluster.pass(31);
+    cluster.settle();
+    assert_eq!(ready(&cluster), ("True/Ready".into(), json!(1)));
+    assert_eq!(cluster.writes, [] as [&str; 0], "an unchanged world is not written");
+}
+
+#[test]
+fn a_gateway_without_proxies_says_nothing_of_what_those_of_another_have() {
+    let mut cluster = furnished();
+    cluster.apply(Kind::GrpcService, &grpc_service(&json!([own("own"), own("edge")])));
+    cluster.settle();
+    let edge = NsName::new("a", "svc-edge");
+    cluster.running.remove(&edge);
+    cluster.step([ProxyEvent::Gone { gateway: edge, proxy: "p".into() }.into()]);
+    cluster.settle();
+    let programmed = |cluster: &Cluster| {
+        let parents = cluster.objects[&route()]["status"]["parents"].as_array().unwrap().clone();
+        let of = |parent: &Value| {
+            let mut conditions = parent["conditions"].as_array().unwrap().iter();
+            conditions.find(|condition| condition["type"] == "sluice.dev/Programmed").unwrap()["reason"].clone()
+        };
+        parents.iter().map(of).collect::<Vec<_>>()
+    };
+    let before = programmed(&cluster);
+    assert!(before.contains(&json!("Programmed")) && before.contains(&json!("NoReadyProxy")), "{before:?}");
+    cluster.restart();
+    cluster.pass(31);
+    cluster.tell_all();
+    assert_eq!(programmed(&cluster), before);
+}
+
+#[test]
 fn a_service_of_the_same_name_is_served_at_no_generation() {
     let mut cluster = served();
     let mut successor = cluster.objects[&service()].clone();

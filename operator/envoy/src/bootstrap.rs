@@ -157,7 +157,7 @@ mod tests {
     fn local() -> Bootstrap {
         Bootstrap {
             node: Some(Node { id: "greeter-0".to_owned(), gateway: "default/greeter".to_owned() }),
-            source: Source::Socket("/home/me/.local/state/sluice/0/xds.sock".into()),
+            source: Source::Socket("/home/me/.local/state/sluice/0/run/xds.sock".into()),
             admin: Admin::Loopback(0),
             probes: None,
             max_connections: 10_000,

@@ -22,7 +22,7 @@ const HTTPS: u16 = 443;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "What is asked is what the proxies would be given, in the order in which they try it; nothing is called.
-Exits 1 if the call has no answer from a backend.
+Exits 1 if neither a backend nor a redirect answers the call.
 
 Examples:
   sluice explain -f manifests/ grpc.example.com echo.Echo/Echo
@@ -32,7 +32,7 @@ Examples:
 pub(super) struct Args {
     #[command(flatten)]
     sources: Sources,
-    /// A header of the call; may be repeated
+    /// A header of the call; may be repeated. A POST has `content-type: application/grpc` unless it is said otherwise
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(Text, Text)>,
     /// The HTTP method
@@ -59,7 +59,7 @@ fn authority(text: &str) -> Result<(Text, u16), &'static str> {
         Some((host, port)) => (host, port.parse().map_err(|_| "the port is a number up to 65535")?),
         None => (text, HTTPS),
     };
-    Ok((host.to_ascii_lowercase().into(), port))
+    Ok((host.trim_end_matches('.').to_ascii_lowercase().into(), port))
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -119,9 +119,12 @@ fn call(args: &Args) -> Call {
         let joined = headers.get(name).map(|before| format!("{before},{value}").into());
         headers.insert(name.clone(), joined.unwrap_or_else(|| value.clone()));
     }
-    headers.entry("content-type".into()).or_insert_with(|| "application/grpc".into());
+    if *args.method == *"POST" {
+        headers.entry("content-type".into()).or_insert_with(|| "application/grpc".into());
+    }
     let mut parameters = BTreeMap::new();
-    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         parameters.entry(name.into()).or_insert_with(|| value.into());
     }
     Call { host: args.authority.0.clone(), path: path.into(), method: args.method.clone(), headers, query: parameters }
@@ -179,10 +182,10 @@ fn outcome(route: &Route) -> Vec<(&'static str, String)> {
         Action::Unavailable(why) => vec![("answer", format!("UNAVAILABLE (500 of an HTTPRoute): {why}"))],
         Action::Redirect(redirect) => {
             let part = |part: &Option<Text>| part.as_deref().unwrap_or("(its own)").to_owned();
+            let (scheme, host) = (part(&redirect.scheme), part(&redirect.hostname));
+            let port = redirect.port.map_or(String::new(), |port| format!(":{port}"));
             let path = redirect.path.as_ref().map_or("(its own)".to_owned(), edited);
-            let words =
-                format!("{} to {}://{}{path}", redirect.status, part(&redirect.scheme), part(&redirect.hostname));
-            vec![("answer", words)]
+            vec![("answer", format!("{} to {scheme}://{host}{port}{path}", redirect.status))]
         }
     };
     lines.extend(edits("request", &route.request_headers));
@@ -195,7 +198,9 @@ fn outcome(route: &Route) -> Vec<(&'static str, String)> {
         lines.push(("timeouts", limits.join(", ")));
     }
     if let Some(retry) = &route.retry {
-        lines.push(("retries", format!("{} on {}", retry.attempts, retry.on.join(", "))));
+        let on: Vec<_> = retry.on.iter().map(|on| &**on).chain(["no connection", "refused streams"]).collect();
+        let each = retry.per_try.map_or(String::new(), |limit| format!(", {limit:?} each"));
+        lines.push(("retries", format!("{} on {}{each}", retry.attempts, on.join(", "))));
     }
     lines
 }
@@ -210,8 +215,9 @@ fn forwarded(forward: &Forward) -> Vec<(&'static str, String)> {
         lines.extend(edits("response", &share.response_headers));
     }
     if forward.unavailable > 0 {
+        let share = percent(forward.unavailable);
         let words =
-            format!("none, UNAVAILABLE ({} %): it does not exist or must not be used", percent(forward.unavailable));
+            format!("none ({share} %), UNAVAILABLE (500 of an HTTPRoute): it does not exist or must not be used");
         lines.push(("backend", words));
     }
     let copies = forward.mirrors.iter().chain(forward.shares.iter().flat_map(|share| &share.mirrors));
@@ -299,5 +305,59 @@ mod tests {
         let nowhere = asked(GUIDE, &["grpc.example.com:80", "a/B"]);
         assert_eq!(nowhere, Err("no Gateway serves port 80: default/echo-public at 443".into()));
         assert!(asked(GUIDE, &["grpc.example.com:http", "a/B"]).unwrap_err().contains("the port is a number"));
+    }
+
+    const HTTP: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec:
+  gatewayClassName: sluice
+  listeners:
+  - {name: http, port: 80, protocol: HTTP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{name: edge}]
+  hostnames: [shop.example.com]
+  rules:
+  - matches: [{path: {value: /old}, method: GET, queryParams: [{name: page, value: '2'}]}]
+    filters: [{type: RequestRedirect, requestRedirect: {scheme: https, port: 8443, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}]
+  - matches: [{path: {value: /bare}, queryParams: [{name: debug, type: RegularExpression, value: '.*'}]}]
+    filters: [{type: RequestRedirect, requestRedirect: {hostname: debug.example.com}}]
+";
+
+    #[test]
+    fn a_plain_request_is_followed_by_path_method_and_query() {
+        let (told, is_answered) =
+            asked(HTTP, &["--method", "GET", "shop.example.com.:80", "/old/x?page=2&page=3"]).unwrap();
+        assert!(is_answered && told.ends_with("  answer     302 to https://(its own):8443/new/…\n"), "{told}");
+        for (path, words) in [
+            ("/old/x?page=3", "query parameter page is \"3\", not \"2\""),
+            ("/older?page=2", "path is not /old, nor below it"),
+            ("/old", "has no query parameter page"),
+        ] {
+            let (told, is_answered) = asked(HTTP, &["--method", "GET", "shop.example.com:80", path]).unwrap();
+            assert!(!is_answered && told.contains(words) && told.contains("404"), "{path}: {told}");
+        }
+        let (told, _) = asked(HTTP, &["shop.example.com:80", "/old?page=2"]).unwrap();
+        assert!(told.contains("HTTP method is not GET"), "{told}");
+        assert!(
+            asked(HTTP, &["shop.example.com:80", "/bare?debug"]).unwrap().1,
+            "a parameter without a value is an empty one"
+        );
+        let (told, is_answered) = asked(HTTP, &["other.example.com:80", "/"]).unwrap();
+        assert!(!is_answered && told.contains("no route serves other.example.com"), "{told}");
+    }
+
+    #[test]
+    fn a_name_of_another_listener_is_answered_by_it_alone() {
+        let elsewhere =
+            GUIDE.replace("hostnames: [grpc.example.com]", "hostnames: [grpc.example.com, '*.example.com']");
+        let asked = |host: &str| asked(&elsewhere, &[host, "echo.Echo/Echo"]).unwrap().0;
+        assert!(asked("grpc.example.com").contains("  host       grpc.example.com\n"));
+        assert!(asked("other.example.com").contains("  host       *.example.com\n"));
     }
 }

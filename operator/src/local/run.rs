@@ -21,7 +21,7 @@ use crate::{
     runtime::{QUEUE, Runtime, hear, metrics::Metrics},
     serve::{Ads, Directory, Open, admin},
 };
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, ensure};
 use chrono::Utc;
 use serde_json::Value;
 use sluice_core::world::{self, Exposure};
@@ -31,7 +31,6 @@ use std::{
     fs,
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::PermissionsExt,
     path::{self, PathBuf},
     sync::Arc,
     time::Duration,
@@ -51,7 +50,8 @@ const ADMIN_ATTEMPTS: u16 = 100;
 /// The file of the state directory with what is remembered of objects.
 const IDENTITIES: &str = "objects.json";
 
-/// The socket of the state directory at which proxies ask for their configuration.
+/// The part of the state directory that nobody else may enter, and the socket in it at which proxies ask for their configuration.
+const PRIVATE: &str = "run";
 const CONFIGURATION: &str = "xds.sock";
 
 /// What local mode is started with.
@@ -121,17 +121,21 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A socket in the state directory: a port of the loopback is everybody's on this machine, and keys are said here.
+/// A socket in a directory that nobody else may enter: a port of the loopback is everybody's on this machine, and keys are said here.
 fn bind_configuration(state: &state::Directory) -> anyhow::Result<(UnixListener, PathBuf)> {
-    let path = path::absolute(state.path(CONFIGURATION))?;
-    // One that a crash left behind: the directory is ours alone.
+    let path = path::absolute(state.private(PRIVATE)?)?.join(CONFIGURATION);
+    let shown = path.display();
+    // Envoy is told of it in JSON.
+    ensure!(path.to_str().is_some(), "{shown} is not UTF-8: choose another directory by --state");
+    // One that a crash left behind: this process alone has the directory.
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).context(path.display().to_string()),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).context(shown.to_string()),
         _ => {}
     }
-    let remedy = || format!("the socket {} (a shorter directory can be chosen by --state)", path.display());
-    let listener = UnixListener::bind(&path).with_context(remedy)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).with_context(remedy)?;
+    let listener = UnixListener::bind(&path).map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => anyhow!("the socket {shown}: {error}: choose a shorter directory by --state"),
+        _ => anyhow!("the socket {shown}: {error}"),
+    })?;
     Ok((listener, path))
 }
 

@@ -15,7 +15,7 @@ use std::{
     io::{self, Write},
     os::unix::{
         ffi::OsStrExt,
-        fs::{DirBuilderExt, OpenOptionsExt},
+        fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -59,6 +59,17 @@ impl Directory {
     /// The path of a file in it.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// A directory in it that nobody else may enter, whoever made this one.
+    ///
+    /// # Errors
+    /// When it cannot be made so.
+    pub(crate) fn private(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path(name);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+        Ok(path)
     }
 
     /// Reads what was kept under a name; nothing if it is not there or no longer makes sense, which costs what a first start does.

@@ -21,7 +21,7 @@ pub use condition::{Condition, Reason, Truth};
 
 use crate::{
     key::{Kind, NsName, Text},
-    world::observed::{Observed, ObservedCondition},
+    world::observed::ObservedCondition,
 };
 
 /// The command that shows what runs for a Gateway in a cluster.
@@ -50,49 +50,34 @@ pub enum Delivery {
     },
 }
 
-/// Whether a controller said of a generation that the proxies have it: of a route, for each of its parents.
-pub fn said_programmed(status: &Observed, kind: Kind, controller: &Text, generation: i64) -> bool {
+/// Whether these conditions, of an object or of a route's parent, said that the proxies have a generation. Whoever said that it is not
+/// programmed for another reason than its proxies had nothing to wait for either.
+pub fn said_delivered(conditions: &[ObservedCondition], kind: Kind, generation: i64) -> bool {
     let own = if kind.is_route() { route::Programmed::TYPE } else { gateway::Programmed::TYPE };
-    let is_said = |conditions: &[ObservedCondition]| {
-        let mut conditions = conditions.iter().filter(|condition| *condition.kind == *own);
-        conditions.any(|said| &*said.status == "True" && said.observed_generation == generation)
-    };
-    if !kind.is_route() {
-        return is_said(&status.conditions);
-    }
-    let mut parents = status.parents.iter().filter(|parent| parent.controller_name == *controller).peekable();
-    parents.peek().is_some() && parents.all(|parent| is_said(&parent.conditions))
+    let waited = [route::Programmed::Pending, route::Programmed::NoReadyProxy].map(Reason::as_str);
+    let mut about = conditions.iter().filter(|condition| *condition.kind == *own);
+    about.any(|said| said.observed_generation == generation && !waited.contains(&&*said.reason))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
-
-    fn says(kind: &str, status: &str) -> Value {
-        json!([{"type": kind, "status": status, "reason": "R", "message": "", "observedGeneration": 3}])
-    }
-
-    fn is_said(kind: Kind, status: Value, generation: i64) -> bool {
-        said_programmed(&serde_json::from_value(status).unwrap(), kind, &"ours".into(), generation)
-    }
+    use serde_json::json;
 
     #[test]
-    fn a_route_was_programmed_if_its_controller_said_so_of_this_generation_for_each_parent() {
-        let parent = |controller: &str, status: &str| json!({"parentRef": {"name": "edge"}, "controllerName": controller, "conditions": says("sluice.dev/Programmed", status)});
-        let of = |parents: &[Value], generation| is_said(Kind::GrpcRoute, json!({ "parents": parents }), generation);
-        let theirs = parent("theirs", "False");
-        assert!(of(&[parent("ours", "True"), theirs.clone()], 3));
-        assert!(!of(&[parent("ours", "True"), theirs.clone()], 4));
-        assert!(!of(&[parent("ours", "True"), parent("ours", "Unknown")], 3));
-        assert!(!of(&[theirs], 3));
-    }
-
-    #[test]
-    fn a_gateway_was_programmed_if_its_condition_says_so_of_this_generation() {
-        let of =
-            |status, generation| is_said(Kind::Gateway, json!({"conditions": says("Programmed", status)}), generation);
-        assert!(of("True", 3) && !of("True", 2) && !of("False", 3));
-        assert!(!is_said(Kind::ListenerSet, json!({}), 3));
+    fn what_was_delivered_is_read_from_the_condition_of_this_generation_and_its_reason() {
+        let said = |kind: Kind, of: &str, reason: &str, generation: i64| {
+            let condition =
+                json!([{"type": of, "status": "False", "reason": reason, "message": "", "observedGeneration": 3}]);
+            said_delivered(&serde_json::from_value::<Vec<_>>(condition).unwrap(), kind, generation)
+        };
+        let route = |reason, generation| said(Kind::GrpcRoute, "sluice.dev/Programmed", reason, generation);
+        assert!(route("Programmed", 3) && route("Rejected", 3));
+        assert!(!route("Programmed", 4) && !route("Pending", 3) && !route("NoReadyProxy", 3));
+        let gateway = |reason, generation| said(Kind::Gateway, "Programmed", reason, generation);
+        assert!(gateway("Programmed", 3) && gateway("AddressNotAssigned", 3));
+        assert!(!gateway("Programmed", 2) && !gateway("Pending", 3));
+        assert!(!said(Kind::Gateway, "sluice.dev/Programmed", "Programmed", 3));
+        assert!(!said_delivered(&[], Kind::ListenerSet, 3));
     }
 }

@@ -8,9 +8,13 @@
 
 use crate::{deps::Task, effects::Status, engine::Engine};
 use sluice_core::{
-    key::{Kind, Ref},
-    status::said_programmed,
-    world::{Change, observed::Observed},
+    key::{Kind, NsName, Ref},
+    status::said_delivered,
+    world::{
+        Change,
+        observed::{Observed, ObservedParent},
+        route::ParentRef,
+    },
 };
 
 impl Engine {
@@ -66,12 +70,23 @@ impl Engine {
     /// that all was well.
     pub(crate) fn presume(&mut self) {
         let mut fleet = std::mem::take(&mut self.state.fleet);
-        let controller = &self.state.world.settings.controller;
-        fleet.presume(|object, generation| match self.state.world.observed(object) {
-            Some(status) => said_programmed(status, object.kind, controller, generation),
-            None => !self.is_read(object),
-        });
+        fleet.presume(|gateway, object, generation| self.was_delivered(gateway, object, generation));
         self.state.fleet = fleet;
+    }
+
+    fn was_delivered(&self, gateway: &NsName, object: &Ref, generation: i64) -> bool {
+        let Some(status) = self.state.world.observed(object) else { return !self.is_read(object) };
+        let Some(entry) = self.routes.get(object) else {
+            return said_delivered(&status.conditions, object.kind, generation);
+        };
+        let controller = &self.state.world.settings.controller;
+        let said = |parent: &ParentRef| {
+            let own = |of: &&ObservedParent| of.controller_name == *controller && of.parent_ref == *parent;
+            let said = status.parents.iter().find(own);
+            said.is_some_and(|of| said_delivered(&of.conditions, object.kind, generation))
+        };
+        let mut attachments = entry.lowered.attachments.iter().filter(|attachment| attachment.gateway == *gateway);
+        attachments.all(|attachment| said(&attachment.parent_ref))
     }
 
     /// Of the status of a service only the generation that is served is kept, from whoever led before.

@@ -52,8 +52,13 @@ impl Cluster {
 
     /// The lease comes or goes.
     pub(crate) fn lead(&mut self, leads: bool) -> Effects {
+        self.lead_after([], leads)
+    }
+
+    /// The lease comes or goes together with other news.
+    pub(crate) fn lead_after(&mut self, news: impl IntoIterator<Item = Input>, leads: bool) -> Effects {
         self.leads = leads;
-        self.step([Input::Leader(leads)])
+        self.step(news.into_iter().chain([Input::Leader(leads)]))
     }
 
     pub(crate) fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Effects {
@@ -298,6 +303,12 @@ impl Cluster {
 
     /// Another process takes over: it knows what the API server has, and the pods of the proxies that run.
     pub(crate) fn restart(&mut self) -> Effects {
+        self.stand_by();
+        self.lead(true)
+    }
+
+    /// Another process that knows what there is, and does not lead yet.
+    pub(crate) fn stand_by(&mut self) {
         self.engine = Engine::new(Settings::default());
         self.leads = false;
         self.watches.clear();
@@ -306,7 +317,6 @@ impl Cluster {
         let events: Vec<Input> = objects.chain(self.running.iter().flat_map(|gateway| self.reached(gateway))).collect();
         self.step(events);
         self.pods(|gateway, proxy| ProxyEvent::Ready { gateway, proxy });
-        self.lead(true)
     }
 
     /// What becomes of the pods of all proxies.
