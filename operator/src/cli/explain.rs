@@ -181,8 +181,8 @@ fn outcome(route: &Route) -> Vec<(&'static str, String)> {
         Action::Forward(forward) => forwarded(forward),
         Action::Unavailable(why) => vec![("answer", format!("UNAVAILABLE (500 of an HTTPRoute): {why}"))],
         Action::Redirect(redirect) => {
-            let part = |part: &Option<Text>| part.as_deref().unwrap_or("(its own)").to_owned();
-            let (scheme, host) = (part(&redirect.scheme), part(&redirect.hostname));
+            let own = |own: &Option<Text>| own.as_deref().unwrap_or("(its own)").to_owned();
+            let (scheme, host) = (own(&redirect.scheme), own(&redirect.hostname));
             let port = redirect.port.map_or(String::new(), |port| format!(":{port}"));
             let path = redirect.path.as_ref().map_or("(its own)".to_owned(), edited);
             vec![("answer", format!("{} to {scheme}://{host}{port}{path}", redirect.status))]
