@@ -12,6 +12,7 @@
 mod bisect;
 mod channel;
 mod gates;
+mod names;
 mod plan;
 mod subscription;
 
@@ -92,7 +93,7 @@ impl Session {
         self.started.get_or_insert(self.now);
         let mut out = Vec::new();
         match input {
-            Input::Request(request) => self.request(&self.sharing(request), &mut out),
+            Input::Request(request) => self.request(&request, &mut out),
             Input::Snapshot(snapshot) => self.adopt(snapshot),
             Input::Tick => {}
         }
@@ -118,18 +119,6 @@ impl Session {
     /// The revision from which something that the proxy asks for again counts as missing.
     const fn anew(&self) -> u64 {
         self.synced + 1
-    }
-
-    /// The request with the snapshot's own copies of the names: each of a thousand proxies names the same thousand assignments.
-    fn sharing(&self, mut request: Request) -> Request {
-        let Some(snapshot) = &self.snapshot else { return request };
-        let table = snapshot.table(request.kind);
-        for name in &mut request.subscribe {
-            if let Some(resource) = table.get(name) {
-                name.clone_from(&resource.id.name);
-            }
-        }
-        request
     }
 
     fn request(&mut self, request: &Request, out: &mut Vec<Output>) {

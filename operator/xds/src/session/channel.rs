@@ -173,13 +173,16 @@ impl Channel {
         }
     }
 
-    /// Shares the table of the snapshot again once the proxy has exactly that.
+    /// Shares the table of the snapshot again once the proxy has exactly that, and lets go of what was needed until then.
     pub(super) fn share(&mut self, kind: ResourceType) {
         let Some(table) = self.base.as_ref().map(|base| base.table(kind)) else { return };
         let settled =
             self.pending.is_empty() && self.flights.is_empty() && self.doubt.is_empty() && self.refused.is_empty();
         if settled && self.held.len() == table.len() && !self.held.ptr_eq(table) {
             self.held = table.clone();
+            self.subscription.share(table);
+            // Each keeps a node or a row for the next entry.
+            (self.pending, self.doubt, self.flights) = Default::default();
         }
     }
 

@@ -250,13 +250,14 @@ impl Channel {
             match verdict {
                 Verdict::Hold => {}
                 Verdict::Park => drop(self.parked.insert(name)),
-                Verdict::Send(resource) => drop(ready.insert(name, Some(resource))),
+                // The name of the resource is shared; that of the request goes.
+                Verdict::Send(resource) => drop(ready.insert(resource.id.name.clone(), Some(resource))),
                 Verdict::Remove => drop(ready.insert(name, None)),
                 Verdict::Settled => self.settle(&name),
                 Verdict::Adopt(resource) => {
                     self.doubt.remove(&name);
                     self.settle(&name);
-                    self.held.insert(name, resource);
+                    self.held.insert(resource.id.name.clone(), resource);
                 }
                 Verdict::Forget => {
                     self.forget(&name);

@@ -6,10 +6,10 @@
 //!
 //! Must not know: which resources exist.
 
-use std::collections::BTreeSet;
-
+use super::names::Names;
 use crate::message::Request;
 use crate::resource::Name;
+use crate::snapshot::Table;
 
 const EVERYTHING: &str = "*";
 
@@ -18,7 +18,7 @@ const EVERYTHING: &str = "*";
 pub(super) struct Subscription {
     asked: bool,
     everything: bool,
-    names: BTreeSet<Name>,
+    names: Names,
 }
 
 /// What a request changed.
@@ -53,6 +53,11 @@ impl Subscription {
         self.names.contains(name)
     }
 
+    /// Shares the snapshot's table if its names are those that were subscribed to.
+    pub(super) fn share(&mut self, table: &Table) {
+        self.names.share(table);
+    }
+
     /// Takes everything as subscribed to although nobody asked.
     pub(super) const fn assume_everything(&mut self) {
         self.asked = true;
@@ -71,11 +76,8 @@ impl Subscription {
         let (stars, subscribed) = split(&request.subscribe);
         let opened = stars || (first && request.kind.is_wildcard_by_default() && request.subscribe.is_empty());
         self.everything |= opened;
-        if self.names.is_empty() {
-            // A set that is made at once has full nodes: half the memory of one that grew.
-            self.names = subscribed.iter().cloned().collect();
-        } else {
-            self.names.extend(subscribed.iter().cloned());
+        for name in &subscribed {
+            self.names.insert(name);
         }
         Moved { first, opened, closed, subscribed, unsubscribed }
     }

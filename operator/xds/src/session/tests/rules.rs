@@ -316,17 +316,25 @@ fn a_hundred_thousand_claims_and_names_are_taken() {
 }
 
 #[test]
-fn the_names_that_proxies_ask_for_are_those_of_the_snapshot() {
+fn of_the_names_that_proxies_ask_for_nothing_is_held_once_they_have_them() {
     let resources = [cluster("a", 1), assignment("a", 1)];
-    let name = Arc::clone(&resources[1].id.name);
-    let mut streams = [Stream::with(&resources), Stream::with(&resources)];
-    let before = Arc::strong_count(&name);
-    for stream in &mut streams {
+    let asked = Name::from("a");
+    let ask = |stream: &mut Stream| {
         stream.ask(first(Cluster));
-        stream.ask(subscribe(Assignment, &["a"]));
+        stream.ask(Request { subscribe: vec![Arc::clone(&asked)], ..first(Assignment) });
+    };
+    let mut streams = [Stream::new(), Stream::with(&resources)];
+    let [before_all, after_all] = &mut streams;
+    ask(before_all);
+    before_all.set(&resources, &[]);
+    ask(after_all);
+    assert!(Arc::strong_count(&asked) > 1);
+    for stream in &mut streams {
         stream.ack(Assignment);
         stream.ack(Cluster);
-        stream.sent.clear();
     }
-    assert_eq!(Arc::strong_count(&name), before + streams.len());
+    assert_eq!(Arc::strong_count(&asked), 1);
+    for stream in &mut streams {
+        assert_eq!(stream.set(&[assignment("a", 2)], &[]), ["assignment: a=2"], "it is still subscribed to");
+    }
 }
