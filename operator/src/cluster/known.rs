@@ -151,10 +151,15 @@ impl Known {
     /// When it does not decode.
     pub(super) fn upsert(&mut self, head: &Head<'_>, text: &str) -> Result<Vec<Change>, Undecodable> {
         let outcome = self.decode(head, text);
-        let key = key_of(&outcome, head);
-        let before = self.enter(key, Entry::new(head, &outcome));
-        let changes = outcome?;
-        Ok(if before.is_some_and(|before| before.is_told_by(&changes)) { Vec::new() } else { changes })
+        if let Ok(changes) = &outcome
+            && let Some(known) = self.entries.get_mut(&head.key()).filter(|known| known.is_told_by(changes))
+        {
+            // The object stays the one that the world has, too: with the equal one there would be two.
+            known.version = head.hash();
+            return Ok(Vec::new());
+        }
+        self.enter(key_of(&outcome, head), Entry::new(head, &outcome));
+        outcome
     }
 
     /// An object is gone.
@@ -191,11 +196,10 @@ impl Known {
         listing.changes.into_iter().chain(gone).collect()
     }
 
-    fn enter(&mut self, key: NsName, entry: Entry) -> Option<Entry> {
+    fn enter(&mut self, key: NsName, entry: Entry) {
         self.undecodable += usize::from(entry.is_undecodable());
         let before = self.entries.insert(key, entry);
-        self.undecodable -= usize::from(before.as_ref().is_some_and(Entry::is_undecodable));
-        before
+        self.undecodable -= usize::from(before.is_some_and(|before| before.is_undecodable()));
     }
 
     fn decode(&self, head: &Head<'_>, text: &str) -> Result<Vec<Change>, Undecodable> {

@@ -90,6 +90,17 @@ fn what_says_what_was_told_is_not_told_again() {
 }
 
 #[test]
+fn of_an_object_that_says_what_was_told_the_one_that_was_told_is_kept() {
+    let mut known = Known::new(Kind::Service);
+    let mut told = |item: &str| known.upsert(&Head::of(item).unwrap(), item).unwrap();
+    let changes = told(&service("x", "1", 80));
+    let [Change::Upsert(Object::Service(world))] = changes.as_slice() else { panic!("{changes:?}") };
+    assert!(told(&service("x", "2", 80)).is_empty());
+    assert_eq!(Arc::strong_count(world), 2, "here and in the world");
+    assert!(list(&mut known, &[service("x", "2", 80)]).is_empty(), "at the version of the latter");
+}
+
+#[test]
 fn what_does_not_decode_keeps_its_last_good_form_and_takes_nobody_with_it() {
     let mut known = Known::new(Kind::Service);
     assert_eq!(list(&mut known, &[broken("x", "1"), service("y", "2", 80)]), ["+y"]);
