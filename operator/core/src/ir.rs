@@ -152,8 +152,8 @@ pub struct Route {
     pub response_headers: Edits,
     /// Deadlines.
     pub timeouts: Timeouts,
-    /// Retries.
-    pub retry: Option<Retry>,
+    /// Retries; boxed, for few routes have them and there are tens of thousands.
+    pub retry: Option<Box<Retry>>,
 }
 
 /// When a route applies: path AND all of the rest.

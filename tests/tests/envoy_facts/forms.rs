@@ -72,12 +72,12 @@ fn everything() -> VirtualHost {
             idle: Some(Duration::from_mins(1)),
             max_stream: Some(Duration::MAX),
         },
-        retry: Some(Retry {
+        retry: Some(Box::new(Retry {
             attempts: 3,
             on: vec!["unavailable".into(), "resource-exhausted".into()],
             per_try: Some(Duration::from_millis(200)),
             budget_percent: Some(20),
-        }),
+        })),
         ..route(Action::Forward(Forward {
             shares: vec![share(&cluster("a"), 3), second],
             unavailable: 1,

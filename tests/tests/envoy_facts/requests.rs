@@ -147,7 +147,7 @@ async fn a_refused_stream_is_tried_at_another_endpoint_if_the_route_retries() {
     let plain = forward(&[(&cluster("a"), 1)]);
     // With two endpoints, one choice in sixty draws the same again, whatever the predicate says.
     let retry = Retry { attempts: 4, on: Vec::new(), per_try: None, budget_percent: None };
-    let hosts = [with("once.test", plain.clone()), with("again.test", Route { retry: Some(retry), ..plain })];
+    let hosts = [with("once.test", plain.clone()), with("again.test", Route { retry: Some(Box::new(retry)), ..plain })];
     let rig = rig(&[echo.address(), refusing], hosts).await;
     let mut answered = [0, 0];
     for (domain, count) in ["once.test", "again.test"].into_iter().zip(&mut answered) {

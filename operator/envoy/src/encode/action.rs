@@ -73,7 +73,7 @@ fn forwarded(route: &ir::Route, forward: &ir::Forward) -> RouteAction {
         timeout: wire::duration(Duration::ZERO),
         idle_timeout: wire::duration(route.timeouts.idle.unwrap_or_default()),
         max_stream_duration: Some(deadline(&route.timeouts)),
-        retry_policy: route.retry.as_ref().map(retry),
+        retry_policy: route.retry.as_deref().map(retry),
         request_mirror_policies: copies.map(mirror).collect(),
         ..Default::default()
     };

@@ -61,7 +61,7 @@ impl Lowering<'_> {
             request_headers: filters.request.unwrap_or_default().into(),
             response_headers: filters.response.unwrap_or_default().into(),
             timeouts: traffic.timeouts,
-            retry: traffic.retry.clone(),
+            retry: traffic.retry.clone().map(Box::new),
         };
         let routes = matchers.into_iter().enumerate();
         let routes = routes.map(|(index, (rank, matcher))| ranked(rank, matcher, index, &template)).collect();
