@@ -7,6 +7,8 @@ mod chains;
 mod clusters;
 mod forms;
 mod listeners;
+mod managers;
+mod port;
 mod refusals;
 mod replies;
 mod requests;
