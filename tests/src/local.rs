@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::child::Child;
+use crate::{child::Child, envoy::CONTROL_PLANE};
 
 /// The child ends its Envoy first.
 const LEAVE: Duration = Duration::from_secs(15);
@@ -214,8 +214,8 @@ impl Sluice {
         let states = self.home.path().join("state/sluice");
         let state = fs::read_dir(states)?.next().context("no state directory")??.path();
         let bootstrap: Value = serde_json::from_slice(&fs::read(state.join(format!("envoy-default_{gateway}.json")))?)?;
-        let path = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path";
-        Ok(bootstrap.pointer(path).and_then(Value::as_str).context("no socket in the bootstrap")?.into())
+        let path = format!("{CONTROL_PLANE}/pipe/path");
+        Ok(bootstrap.pointer(&path).and_then(Value::as_str).context("no socket in the bootstrap")?.into())
     }
 
     fn manifests(&self) -> PathBuf {

@@ -61,7 +61,7 @@ enum Has {
     /// It is not ready.
     #[default]
     Nothing,
-    /// It takes calls, and what it has was not said to this process, but to whoever led before.
+    /// It takes calls, and what it has was not said to this process: that much, by what whoever led before was told.
     Presumed(u64),
     Acknowledged(u64),
 }
@@ -103,10 +103,6 @@ impl Proxy {
 }
 
 impl Squad {
-    fn revisions(&self) -> impl Iterator<Item = u64> {
-        self.proxies.values().filter_map(Proxy::revision)
-    }
-
     /// Takes note of a stream of a proxy; `None` if the proxy has a later one.
     fn on(&mut self, proxy: Text, stream: u64) -> Option<&mut Proxy> {
         let known = self.proxies.entry(proxy).or_default();
@@ -133,7 +129,7 @@ impl Squad {
 
     /// The revision that every counted proxy has. O(proxies).
     fn floor(&self) -> Option<u64> {
-        self.revisions().min()
+        self.proxies.values().filter_map(Proxy::revision).min()
     }
 
     /// The counted proxies that nobody here reaches, and what they have. O(proxies).
@@ -196,11 +192,11 @@ impl Fleet {
     /// generation, and everything else is waited for. O(objects · log objects + proxies), of Gateways with such a proxy.
     pub(crate) fn presume(&mut self, was_said: impl Fn(&NsName, &Ref, i64) -> bool) {
         for (gateway, squad) in &mut self.0 {
-            let before = Has::Presumed(squad.published.saturating_sub(1));
-            squad.proxies.values_mut().filter(|proxy| proxy.is_cut_off()).for_each(|proxy| proxy.has = before);
-            if squad.cut_off().is_empty() {
+            if !squad.proxies.values().any(Proxy::is_cut_off) {
                 continue;
             }
+            let before = Has::Presumed(squad.published.saturating_sub(1));
+            squad.proxies.values_mut().filter(|proxy| proxy.is_cut_off()).for_each(|proxy| proxy.has = before);
             for (object, generation) in squad.objects.clone() {
                 squad.release(&object);
                 if !was_said(gateway, &object, generation) {

@@ -10,8 +10,7 @@ use sluice_core::{
     explain::{Call, Trace, explain},
     ir::{Action, Fallback, Forward, HeaderEdits, Listener, PathEdit, Protocol, Route, VirtualHost},
     key::{NsName, Text},
-    translate::{HostKey, attach},
-    world::{Reader, Surfaces, gateway::Gateway},
+    translate::HostKey,
 };
 use sluice_engine::hosts;
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
@@ -80,12 +79,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// What each Gateway with a listener at the port does, and whether any of them has a backend or another place for it.
 fn report(evaluation: &Evaluation, args: &Args) -> anyhow::Result<(String, bool)> {
-    let world = &evaluation.engine.state().world;
-    let none = Surfaces::new();
-    let read = Reader::new(world, &none);
-    let plans = world.all::<Gateway>().keys().filter_map(|key| attach::plan(key, &read));
-    let plans: Vec<_> =
-        plans.filter(|plan| args.gateway.as_ref().is_none_or(|wanted| *wanted == plan.gateway.to_string())).collect();
+    let mut plans = evaluation.plans();
+    plans.retain(|plan| args.gateway.as_ref().is_none_or(|wanted| *wanted == plan.gateway.to_string()));
     let hosts = hosts(evaluation.engine.state());
     let (call, port) = (call(args), args.authority.1);
     let (mut texts, mut is_answered) = (Vec::new(), false);

@@ -1,4 +1,4 @@
-//! Manifests through the engine once, without proxies: what `translate` and `lint` look at.
+//! Manifests through the engine once, without proxies: what `translate`, `lint` and `explain` look at.
 
 use crate::{
     cluster::proxies,
@@ -16,7 +16,8 @@ use chrono::Utc;
 use serde_json::Value;
 use sluice_core::{
     key::{Kind, Ref},
-    world::{self, Change},
+    translate::attach::{self, Plan},
+    world::{self, Change, Reader, Surfaces, gateway::Gateway},
 };
 use sluice_engine::{Apply, Effects, Engine, Input, Settings};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -65,6 +66,13 @@ impl Evaluation {
     pub(super) fn statuses(&self) -> BTreeMap<&Ref, Value> {
         let updates = self.steps.iter().flat_map(|effects| &effects.statuses);
         updates.map(|update| (&update.target, update.status.value())).collect()
+    }
+
+    /// What becomes of the listeners of each Gateway of ours.
+    pub(super) fn plans(&self) -> Vec<Plan> {
+        let (world, none) = (&self.engine.state().world, Surfaces::new());
+        let read = Reader::new(world, &none);
+        world.all::<Gateway>().keys().filter_map(|key| attach::plan(key, &read)).collect()
     }
 
     /// The objects as written, completed with the namespace alone: defaults are nobody's words.

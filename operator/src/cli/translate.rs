@@ -5,8 +5,8 @@ use crate::local::store::has_errors;
 use serde_json::{Map, Value, json};
 use sluice_core::{
     key::NsName,
-    translate::{attach, lower},
-    world::{Reader, Surfaces, World, gateway::Gateway},
+    translate::lower,
+    world::{Reader, Surfaces},
 };
 use sluice_xds::{Resource, ResourceType, Snapshot};
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode, sync::Arc};
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     evaluation.findings.iter().for_each(|finding| eprintln!("{finding}"));
     let text = match args.output {
         Stage::GatewayApi => gateway_api(&evaluation)?,
-        Stage::Ir => ir(&evaluation.engine.state().world),
+        Stage::Ir => ir(&evaluation),
         Stage::Xds => serde_json::to_string_pretty(&xds(&evaluation))? + "\n",
     };
     super::print(&text)?;
@@ -56,10 +56,8 @@ fn gateway_api(evaluation: &Evaluation) -> anyhow::Result<String> {
     Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
 }
 
-fn ir(world: &World) -> String {
-    let none = Surfaces::new();
-    let read = Reader::new(world, &none);
-    let plans: Vec<_> = world.all::<Gateway>().keys().filter_map(|key| attach::plan(key, &read)).collect();
+fn ir(evaluation: &Evaluation) -> String {
+    let (world, plans) = (&evaluation.engine.state().world, evaluation.plans());
     let surfaces: Surfaces = plans.iter().flat_map(|plan| plan.surfaces.iter().cloned()).collect();
     let read = Reader::new(world, &surfaces);
     let mut text = String::new();
@@ -195,8 +193,7 @@ spec:
     #[test]
     fn documents_are_portable_and_hold_no_key() {
         let evaluation = evaluated(EVERYTHING);
-        let text =
-            gateway_api(&evaluation).unwrap() + &xds(&evaluation).to_string() + &ir(&evaluation.engine.state().world);
+        let text = gateway_api(&evaluation).unwrap() + &xds(&evaluation).to_string() + &ir(&evaluation);
         for absent in ["ownerReferences", "PRIVATE KEY", "kind: Secret\nmetadata"] {
             assert!(!text.contains(absent), "{absent}");
         }

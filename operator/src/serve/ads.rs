@@ -29,9 +29,9 @@ use tonic::{Status, body::Body, codegen::Service, server::NamedService};
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 /// Responses that the transport has not taken yet. The session keeps at most a few under way; a slow reader waits here.
 const OUTBOX: usize = 4;
-/// Across a network, a proxy whose stream ended is gone after this time, if it has not come back: it tries every 2 s. The network has
-/// its moments, and certificates of proxies expire: neither is worth a change of every status that depends on the only proxy. The
-/// price is that the news of a dead one come late.
+/// Across a network, the end of a proxy's stream is told after this time, if it has not come back: it tries every 2 s. The network has
+/// its moments, and certificates of proxies expire: neither is worth a word in statuses. The price is that the news of one that is dead or
+/// cut off come late.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
 /// Streams of one connection: an Envoy has one, and opens the next when that has ended.
 const STREAMS: u32 = 2;

@@ -16,6 +16,6 @@ mod stream;
 
 pub use plane::Plane;
 pub use pod::Pod;
-pub use proxy::{Proxy, validate};
+pub use proxy::{CONTROL_PLANE, Proxy, validate};
 pub use rig::{News, Rig, Served};
-pub use stream::{Answer, Message, Stream};
+pub use stream::{Answer, Message, Stream, Typed};

@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use super::Proxy;
+use super::{CONTROL_PLANE, Proxy};
 use crate::local::{PATIENCE, tool};
 
 /// What is mounted where; the last part of each name is that of its place below the home.
@@ -103,8 +103,8 @@ impl Pod {
 /// The bootstrap with the control plane on the loopback, and ports that nobody else has.
 fn relocated(text: &str, readiness: SocketAddr, metrics: SocketAddr) -> Result<String> {
     let mut bootstrap: Value = serde_json::from_str(text)?;
-    let endpoint = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/address";
-    *bootstrap.pointer_mut(endpoint).context("no control plane")? = json!("127.0.0.1");
+    *bootstrap.pointer_mut(&format!("{CONTROL_PLANE}/socket_address/address")).context("no control plane")? =
+        json!("127.0.0.1");
     for (place, address) in [readiness, metrics].into_iter().enumerate() {
         let port = format!("/static_resources/listeners/{place}/address/socket_address/port_value");
         *bootstrap.pointer_mut(&port).context("no probe")? = json!(address.port());

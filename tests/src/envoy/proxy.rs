@@ -51,7 +51,7 @@ impl Proxy {
     /// The same, with edits of the bootstrap.
     pub fn start_as(source: SocketAddr, edit: impl FnOnce(&mut Value)) -> Result<Self> {
         let home = tempfile::tempdir()?;
-        let mut bootstrap = bootstrap(source, home.path());
+        let mut bootstrap = bootstrap(source, home.path())?;
         edit(&mut bootstrap);
         let config = home.path().join("bootstrap.json");
         fs::write(&config, bootstrap.to_string())?;
@@ -125,7 +125,7 @@ impl Proxy {
 /// Whether Envoy takes a bootstrap, statics included; otherwise its words.
 pub fn validate(edit: impl FnOnce(&mut Value)) -> Result<()> {
     let home = tempfile::tempdir()?;
-    let mut bootstrap = bootstrap(([127, 0, 0, 1], 1).into(), home.path());
+    let mut bootstrap = bootstrap(([127, 0, 0, 1], 1).into(), home.path())?;
     edit(&mut bootstrap);
     let config: PathBuf = home.path().join("bootstrap.json");
     fs::write(&config, bootstrap.to_string())?;
@@ -136,8 +136,12 @@ pub fn validate(edit: impl FnOnce(&mut Value)) -> Result<()> {
     Ok(())
 }
 
+/// Where a bootstrap says at which address the control plane is.
+pub const CONTROL_PLANE: &str =
+    "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address";
+
 /// As in local mode, with a control plane on the loopback, where what is said can be tapped.
-fn bootstrap(source: SocketAddr, home: &Path) -> Value {
+fn bootstrap(source: SocketAddr, home: &Path) -> Result<Value> {
     let mut bootstrap = render(&Bootstrap {
         node: Some(Node { id: Proxy::ID.to_owned(), gateway: "default/gateway".to_owned() }),
         source: Source::Socket(PathBuf::new()),
@@ -146,7 +150,6 @@ fn bootstrap(source: SocketAddr, home: &Path) -> Value {
         max_connections: 1000,
     });
     let address = json!({"socket_address": {"address": source.ip().to_string(), "port_value": source.port()}});
-    bootstrap["static_resources"]["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"] =
-        json!({ "address": address });
-    bootstrap
+    *bootstrap.pointer_mut(CONTROL_PLANE).context("no control plane")? = address;
+    Ok(bootstrap)
 }

@@ -6,10 +6,7 @@ use std::sync::Arc;
 
 use envoy_types::pb::{
     envoy::{
-        config::{
-            core::v3::{AggregatedConfigSource, ConfigSource, config_source::ConfigSourceSpecifier},
-            listener::v3::{FilterChain, Listener, listener::FcdsConfig},
-        },
+        config::listener::v3::{FilterChain, Listener, listener::FcdsConfig},
         extensions::matching::common_inputs::network::v3::ServerNameInput,
         service::discovery::v3::DeltaDiscoveryRequest,
     },
@@ -35,7 +32,7 @@ use sluice_tests::envoy::{
 use sluice_xds::{Resource, ResourceType::Secret};
 use tonic::Code;
 
-use crate::port::{A, B, Port, SHARED, Talk, named};
+use crate::port::{A, B, Port, SHARED, Talk, ads, named};
 
 const CHAIN: &str = "type.googleapis.com/envoy.config.listener.v3.FilterChain";
 
@@ -74,17 +71,12 @@ fn listener(hosts: &[&str], inline: Inline) -> Message {
         input: Some(extension(&ServerNameInput {})),
         tree_type: Some(TreeType::ExactMatchMap(MatchMap { map: hosts.iter().map(to).collect() })),
     };
-    let source = ConfigSource {
-        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource::default())),
-        resource_api_version: 2,
-        ..Default::default()
-    };
     let idle = FilterChain { name: "idle".to_owned(), ..Default::default() };
     let edit = |listener: &mut Listener| {
         listener.filter_chains = if inline == Inline::Idle { vec![idle] } else { Vec::new() };
         listener.filter_chain_matcher =
             Some(Matcher { matcher_type: Some(MatcherType::MatcherTree(tree)), ..Default::default() });
-        listener.fcds_config = Some(FcdsConfig { config_source: Some(source), ..Default::default() });
+        listener.fcds_config = Some(FcdsConfig { config_source: Some(ads()), ..Default::default() });
     };
     Message::from(&edited(&whole(hosts, SHARED), edit).unwrap())
 }
@@ -101,10 +93,7 @@ async fn started(hosts: &[&str], inline: Inline) -> Port {
 }
 
 async fn bring(port: &mut Port, host: &str) {
-    port.stream.asked_for(CHAIN, &named(host)).await.unwrap();
-    assert_eq!(port.stream.tell(CHAIN, [chain(host, SHARED)]).await.unwrap(), Answer::Ack);
-    port.show().await;
-    port.route(host).await;
+    port.bring(CHAIN, host, chain(host, SHARED)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

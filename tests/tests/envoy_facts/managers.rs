@@ -9,10 +9,7 @@ use std::time::Instant;
 use envoy_types::pb::{
     envoy::{
         config::{
-            core::v3::{
-                AggregatedConfigSource, ConfigSource, ExtensionConfigSource, TypedExtensionConfig,
-                config_source::ConfigSourceSpecifier,
-            },
+            core::v3::{ExtensionConfigSource, TypedExtensionConfig},
             listener::v3::{Listener, filter::ConfigType},
         },
         extensions::filters::network::http_connection_manager::v3::HttpConnectionManager,
@@ -31,18 +28,13 @@ use sluice_tests::{
 use sluice_xds::ResourceType::{ExtensionConfig, RouteConfiguration};
 use tonic::Code;
 
-use crate::port::{A, B, Port, SHARED, Talk, named};
+use crate::port::{A, B, Port, SHARED, Talk, ads, named};
 
 /// The listener with a name in place of each manager.
 fn listener(hosts: &[&str]) -> Message {
     let names: Vec<_> = hosts.iter().map(|host| (*host, SHARED)).collect();
-    let source = ConfigSource {
-        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource::default())),
-        resource_api_version: 2,
-        ..Default::default()
-    };
     let discovery = ExtensionConfigSource {
-        config_source: Some(source),
+        config_source: Some(ads()),
         type_urls: vec![HttpConnectionManager::full_name()],
         ..Default::default()
     };
@@ -84,10 +76,7 @@ async fn started(hosts: &[&str]) -> Port {
 }
 
 async fn bring(port: &mut Port, host: &str) {
-    port.stream.asked_for(ExtensionConfig, &named(host)).await.unwrap();
-    assert_eq!(port.stream.tell(ExtensionConfig, [manager(host, "1", |_| {})]).await.unwrap(), Answer::Ack);
-    port.show().await;
-    port.route(host).await;
+    port.bring(ExtensionConfig, host, manager(host, "1", |_| {})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,16 @@
 //!
 //! It must not know how its chains and connection managers get there.
 
+use envoy_types::pb::envoy::config::core::v3::{
+    AggregatedConfigSource, ConfigSource, config_source::ConfigSourceSpecifier,
+};
 use sluice_echo::proto::{EchoRequest, EchoResponse, stream_client::StreamClient};
 use sluice_envoy::encode;
 use sluice_tests::{
     calls::{Speech, call},
     echoes::Echo,
     envoy::{
-        Answer, Message, Plane, Proxy, Stream,
+        Answer, Message, Plane, Proxy, Stream, Typed,
         shapes::{backend, certificate, cluster, configuration, forward, host},
     },
     manifests::Certificate,
@@ -25,6 +28,15 @@ pub(crate) const A: &str = "a.example.com";
 pub(crate) const B: &str = "b.example.com";
 /// The certificate of all names.
 pub(crate) const SHARED: &str = "default/shared";
+
+/// The stream that everything else comes by.
+pub(crate) fn ads() -> ConfigSource {
+    ConfigSource {
+        config_source_specifier: Some(ConfigSourceSpecifier::Ads(AggregatedConfigSource::default())),
+        resource_api_version: 2,
+        ..Default::default()
+    }
+}
 
 /// An Envoy with a backend, that is not told of its port yet.
 pub(crate) struct Port {
@@ -61,7 +73,15 @@ impl Port {
         assert_eq!(self.stream.tell(ResourceType::Listener, [listener]).await.unwrap(), Answer::Ack);
     }
 
-    pub(crate) async fn show(&mut self) {
+    /// What a host is served by, once it is asked for, and everything that this needs.
+    pub(crate) async fn bring(&mut self, kind: impl Typed, host: &str, form: Message) {
+        self.stream.asked_for(kind, &named(host)).await.unwrap();
+        assert_eq!(self.stream.tell(kind, [form]).await.unwrap(), Answer::Ack);
+        self.show().await;
+        self.route(host).await;
+    }
+
+    async fn show(&mut self) {
         self.stream.asked_for(Secret, SHARED).await.unwrap();
         let secret = encode::certificate(&certificate(SHARED, &self.certificate));
         assert_eq!(self.stream.tell(Secret, [&secret]).await.unwrap(), Answer::Ack);
