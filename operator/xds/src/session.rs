@@ -158,7 +158,12 @@ impl Session {
         }
         let channel = self.channels.get_mut(kind);
         for name in &moved.subscribed {
-            if !(moved.first && channel.claims(name)) {
+            if moved.first && channel.claims(name) {
+                continue;
+            }
+            if moved.fresh.contains(name) && channel.is_coming(kind, name) {
+                channel.touch(name, since);
+            } else {
                 channel.resend(name, since);
             }
         }
@@ -257,6 +262,10 @@ impl Session {
         }
         let removed: Vec<Name> =
             flight.items.iter().filter(|(_, item)| item.is_none()).map(|(n, _)| n.clone()).collect();
+        for name in &removed {
+            // Who asked for what does not exist is still to be told so.
+            channel.doubt.entry(name.clone()).or_insert(Doubt::Resend);
+        }
         channel.parts.first(&removed);
     }
 

@@ -93,6 +93,37 @@ async fn a_changed_cluster_is_acknowledged_after_fifteen_seconds_unless_its_endp
     assert!(started.elapsed() > Duration::from_secs(10), "Envoy now waits only {:?}", started.elapsed());
 }
 
+/// So a question that answers nothing comes from an Envoy that has not seen what is under way, and is answered by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_right_behind_a_new_cluster_are_asked_for_before_they_are_seen_and_warm_it() {
+    let mut plane = Plane::start().await.unwrap();
+    let proxy = Proxy::start(plane.address()).unwrap();
+    let mut stream = plane.stream().await.unwrap();
+    stream.asked(ResourceType::Cluster).await.unwrap();
+    // One at Envoy's start, when it holds back nothing, and one later.
+    for name in ["a", "b"] {
+        let (of, started) = (cluster(name), Instant::now());
+        let [form, endpoints] = backend(&of, &[([127, 0, 0, 1], 9).into()]);
+        let told = stream.send(ResourceType::Cluster, [&form], &[]).await.unwrap();
+        let followed = stream.send(ResourceType::Assignment, [&endpoints], &[]).await.unwrap();
+        for nonce in [&followed, &told] {
+            assert_eq!(stream.answer(nonce).await.unwrap(), Answer::Ack);
+        }
+        let resource = format!("default/{name}/9000/h2");
+        let heard: Vec<_> = stream.heard(ResourceType::Assignment).collect();
+        let asked = heard.iter().position(|request| request.resource_names_subscribe.contains(&resource));
+        let answered = heard.iter().position(|request| request.response_nonce == followed);
+        assert!(asked.unwrap() < answered.unwrap(), "{heard:#?}");
+        assert_eq!(heard[asked.unwrap()].response_nonce, "");
+        proxy.until_stat(&format!("cluster.{resource}.membership_total"), 1).await.unwrap();
+        if name == "a" {
+            stream.asked(ResourceType::Listener).await.unwrap();
+            assert_eq!(stream.tell(ResourceType::Listener, [] as [Message; 0]).await.unwrap(), Answer::Ack);
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "after {:?}", started.elapsed());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn our_session_lets_endpoints_follow_a_changed_cluster_at_once() {
     let echo = Echo::start("a").await.unwrap();

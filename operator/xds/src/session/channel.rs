@@ -110,6 +110,12 @@ impl Channel {
         self.flights.iter().any(|flight| flight.items.contains_key(name))
     }
 
+    /// Whether a form of a leaf is under way, which can go before anybody asks for it. A proxy answers what it has seen before it asks
+    /// for more: one that asks meanwhile without answering anything will see that form when it waits for it.
+    pub(super) fn is_coming(&self, kind: ResourceType, name: &Name) -> bool {
+        kind.is_leaf() && self.flights.iter().any(|flight| matches!(flight.items.get(name), Some(Some(_))))
+    }
+
     pub(super) fn claims(&self, name: &Name) -> bool {
         matches!(self.doubt.get(name), Some(Doubt::Claimed(_)))
     }

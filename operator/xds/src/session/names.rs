@@ -27,10 +27,9 @@ impl Names {
         self.table.contains_key(name) || self.beside.contains(name)
     }
 
-    pub(super) fn insert(&mut self, name: &Name) {
-        if !self.table.contains_key(name) {
-            self.beside.insert(name.clone());
-        }
+    /// Whether it was not among them.
+    pub(super) fn insert(&mut self, name: &Name) -> bool {
+        !self.table.contains_key(name) && self.beside.insert(name.clone())
     }
 
     pub(super) fn remove(&mut self, name: &Name) {

@@ -222,7 +222,7 @@ impl Session {
     }
 
     /// Sends the assignments and secrets of clusters right behind them: Envoy withholds the acknowledgement of a changed cluster for
-    /// 15 s when its assignment is not sent again. The price is one assignment too many when a new cluster then asks for it.
+    /// 15 s when its assignment is not sent again. A new cluster's proxy asks for it, too; what is under way by then is the answer.
     fn sponsor(&mut self, clusters: &[Arc<Resource>], since: u64, snapshot: &Snapshot) {
         for id in clusters.iter().flat_map(|cluster| cluster.requires.iter()) {
             if id.kind.is_leaf() && snapshot.get(id).is_some() {

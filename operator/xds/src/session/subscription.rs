@@ -2,9 +2,12 @@
 //!
 //! [`Request`] → the names whose state must be told anew
 //!
-//! **Invariant:** an explicit subscription is always answered, whatever the proxy is believed to have.
+//! **Invariant:** an explicit subscription is always answered, whatever the proxy is believed to have. What is on its way already is an
+//! answer to a proxy that had not asked before.
 //!
 //! Must not know: which resources exist.
+
+use std::collections::BTreeSet;
 
 use super::names::Names;
 use crate::message::Request;
@@ -32,6 +35,8 @@ pub(super) struct Moved {
     pub(super) closed: bool,
     /// Names subscribed to, known ones included.
     pub(super) subscribed: Vec<Name>,
+    /// Those not subscribed to before, in a request that answers nothing: the proxy has not seen what is under way.
+    pub(super) fresh: BTreeSet<Name>,
     /// Names unsubscribed from.
     pub(super) unsubscribed: Vec<Name>,
 }
@@ -76,10 +81,13 @@ impl Subscription {
         let (stars, subscribed) = split(&request.subscribe);
         let opened = stars || (first && request.kind.is_wildcard_by_default() && request.subscribe.is_empty());
         self.everything |= opened;
+        let mut fresh = BTreeSet::new();
         for name in &subscribed {
-            self.names.insert(name);
+            if self.names.insert(name) && request.nonce.is_empty() {
+                fresh.insert(name.clone());
+            }
         }
-        Moved { first, opened, closed, subscribed, unsubscribed }
+        Moved { first, opened, closed, subscribed, fresh, unsubscribed }
     }
 }
 

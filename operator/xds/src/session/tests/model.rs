@@ -82,6 +82,8 @@ impl Wanted {
 struct Proxy {
     has: PerType<BTreeMap<Name, Arc<Resource>>>,
     inbox: PerType<VecDeque<Response>>,
+    /// Assignments of the clusters that it has. It drops any other.
+    asked: BTreeSet<Name>,
     refused_clusters: BTreeSet<Name>,
 }
 
@@ -109,6 +111,19 @@ impl Proxy {
         let inbox = self.inbox.get_mut(kind);
         inbox.push_back(response);
         assert!(inbox.len() == 1 || matches!(kind, Assignment | Secret), "two unanswered responses of {kind}");
+    }
+}
+
+impl Proxy {
+    /// Forgets the assignments of clusters that are gone.
+    fn unasked(&mut self) -> Vec<Name> {
+        let clusters = self.has.get(Cluster);
+        let gone: Vec<Name> = self.asked.iter().filter(|name| !clusters.contains_key(*name)).cloned().collect();
+        for name in &gone {
+            self.asked.remove(name);
+            self.has.get_mut(Assignment).remove(name);
+        }
+        gone
     }
 }
 
@@ -158,6 +173,7 @@ impl World {
     fn connect(&mut self) {
         self.proxy.inbox = PerType::default();
         self.proxy.refused_clusters.clear();
+        self.proxy.asked = self.proxy.has.get(Cluster).keys().cloned().collect();
         let snapshot = Arc::clone(&self.stream.snapshot);
         self.stream = Stream::new();
         self.stream.snapshot = Arc::clone(&snapshot);
@@ -166,7 +182,7 @@ impl World {
             let has = self.proxy.has.get(kind);
             let initial_versions = has.values().map(|r| (r.id.name.clone(), r.version.to_string())).collect();
             let subscribe = match kind {
-                Assignment => self.proxy.has.get(Cluster).keys().cloned().collect(),
+                Assignment => self.proxy.asked.iter().cloned().collect(),
                 RouteConfiguration if !self.proxy.has.get(Listener).is_empty() => names(&["rc"]),
                 _ => Vec::new(),
             };
@@ -186,16 +202,23 @@ impl World {
         let new = if refused { Vec::new() } else { self.apply(&response) };
         self.input(Input::Request(Request { nonce, error, ..first(kind) }));
         for needed in new {
+            if needed.kind == Assignment {
+                self.proxy.asked.insert(needed.name.clone());
+            }
             self.input(Input::Request(subscribe(needed.kind, &[&needed.name])));
+        }
+        for gone in self.proxy.unasked() {
+            self.input(Input::Request(unsubscribe(Assignment, &[&gone])));
         }
         true
     }
 
     /// What the applied resources newly name.
     fn apply(&mut self, response: &Response) -> Vec<Id> {
-        let has = self.proxy.has.get_mut(response.kind);
+        let (asked, has) = (&self.proxy.asked, self.proxy.has.get_mut(response.kind));
         response.removed.iter().for_each(|name| drop(has.remove(name)));
-        let fresh = response.resources.iter().filter(|r| has.insert(r.id.name.clone(), Arc::clone(r)).is_none());
+        let seen = response.resources.iter().filter(|r| r.id.kind != Assignment || asked.contains(&r.id.name));
+        let fresh = seen.filter(|r| has.insert(r.id.name.clone(), Arc::clone(r)).is_none());
         let needed: Vec<Id> = fresh.flat_map(|resource| resource.requires.iter().cloned()).collect();
         needed.into_iter().filter(|id| id.kind != Cluster).collect()
     }
@@ -257,7 +280,7 @@ proptest! {
         world.wanted.clusters.values_mut().for_each(|version| *version = 1);
         world.publish();
         world.settle();
-        for kind in [Cluster, Listener, RouteConfiguration, VirtualHost] {
+        for kind in [Cluster, Assignment, Listener, RouteConfiguration, VirtualHost] {
             let want: Vec<_> = world.stream.snapshot.iter(kind).map(|r| (r.id.clone(), r.version)).collect();
             let has: Vec<_> = world.proxy.has.get(kind).values().map(|r| (r.id.clone(), r.version)).collect();
             prop_assert_eq!(has, want);

@@ -18,6 +18,35 @@ fn clusters_go_with_their_assignments_behind_them_at_once() {
 }
 
 #[test]
+fn what_is_under_way_answers_a_proxy_that_had_not_asked_before() {
+    let mut stream = Stream::with(&[cluster("a", 1), assignment("a", 7)]);
+    stream.ask(first(Cluster));
+    assert_eq!(stream.ask(subscribe(Assignment, &["a"])), NOTHING);
+    assert_eq!(stream.ack(Assignment), NOTHING);
+    assert_eq!(stream.ask(subscribe(Assignment, &["a"])), ["assignment: a=7"], "whoever asks again has lost it");
+}
+
+#[test]
+fn what_is_under_way_is_no_answer_once_the_proxy_may_have_dropped_it_or_refuses_it() {
+    let asked = |nonce: &str| Request { nonce: nonce.to_owned(), ..subscribe(Assignment, &["a"]) };
+    let sent = || {
+        let mut stream = Stream::with(&[cluster("a", 1), assignment("a", 7)]);
+        stream.ask(first(Cluster));
+        stream
+    };
+    let mut stream = sent();
+    let nonce = stream.last(Assignment).nonce.to_string();
+    assert_eq!(stream.ask(asked(&nonce)), ["assignment: a=7"], "it answers while it asks");
+    let mut stream = sent();
+    stream.ack(Assignment);
+    assert_eq!(stream.ask(asked("")), ["assignment: a=7"], "it had not asked when it answered");
+    let mut stream = sent();
+    stream.ask(asked(""));
+    stream.nack(Assignment, "no");
+    assert_eq!(stream.set(&[assignment("a", 8)], &[]), ["assignment: a=8"]);
+}
+
+#[test]
 fn a_changed_cluster_gets_its_unchanged_assignment_and_secret_again() {
     let mut stream = Stream::settled();
     let needs = [id(Assignment, "a"), id(Secret, "s")];
