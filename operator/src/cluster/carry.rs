@@ -27,7 +27,7 @@ use sluice_core::{
 use sluice_engine::{Effects, Engine, Event, Hold, Input, Memory, StatusUpdate};
 use std::{sync::Arc, time::Duration};
 
-/// How long a status waits for what follows at once: steps are milliseconds.
+/// How long a status waits for what follows at once: a route may come just before its Service, and a Gateway's word hangs on many.
 const SOON: Duration = Duration::from_millis(20);
 /// How long one waits that will say more once the proxies have answered. With ten thousand hosts Envoy takes a quarter of a second.
 const UNANSWERED: Duration = Duration::from_secs(1);
@@ -109,9 +109,13 @@ impl Operator {
         (self.led, self.refused) = (leads, None);
     }
 
-    /// One edit is one write, as long as the proxies answer in time.
+    /// One edit is one write, as long as the proxies answer in time. Nothing follows once a route is in force.
     fn say(&self, update: StatusUpdate) {
-        let wait = if update.status.is_pending() { UNANSWERED } else { SOON };
+        let wait = match &update.status {
+            status if status.is_pending() => UNANSWERED,
+            status if update.target.kind.is_route() && !status.complains() => Duration::ZERO,
+            _ => SOON,
+        };
         self.queues.statuses.put_after(update.target.clone(), update, wait);
     }
 

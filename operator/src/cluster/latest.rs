@@ -9,7 +9,7 @@
 //!
 //! Must not know: what a value is, and what is done with it.
 
-use futures::future::join_all;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -171,7 +171,8 @@ impl<K: Ord + Clone, V> Latest<K, V> {
                 }
             }
         };
-        join_all((0..workers).map(|_| worker())).await;
+        // Each is polled for itself: news for one would otherwise wake all of them.
+        (0..workers).map(|_| worker()).collect::<FuturesUnordered<_>>().collect::<()>().await;
     }
 
     /// Forgets everything; what a worker has is not done again.

@@ -22,7 +22,7 @@ use kube::{
     api::{Patch, PatchParams},
     core::Request,
 };
-use merge::{Word, difference, entries};
+use merge::{Word, difference, entries, items};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use sluice_core::key::{Kind, Ref};
@@ -121,41 +121,41 @@ fn rest(kind: Kind) -> Next<StatusUpdate> {
 fn turns(object: &Ref, before: &Value, after: &Value) -> Vec<Note> {
     let mut notes = conditions_turned(object, before, after);
     if let Some((list, by, _)) = entries(object.kind) {
-        let of = |status: &Value| status.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
-        let before = of(before);
-        for entry in of(after) {
-            let held = before.iter().find(|held| held.get(by) == entry.get(by)).unwrap_or(&Value::Null);
-            notes.extend(conditions_turned(object, held, &entry));
+        for entry in items(after, list) {
+            let held = items(before, list).iter().find(|held| held.get(by) == entry.get(by)).unwrap_or(&Value::Null);
+            notes.extend(conditions_turned(object, held, entry));
         }
     }
     notes
 }
 
 fn conditions_turned(object: &Ref, before: &Value, after: &Value) -> Vec<Note> {
-    let list = |value: &Value| value.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
-    let before = list(before);
-    let held = |condition: &Value| before.iter().find(|held| held.get("type") == condition.get("type")).cloned();
-    list(after).iter().filter_map(|condition| turned(object, held(condition).as_ref(), condition)).collect()
+    let held =
+        |condition: &Value| items(before, "conditions").iter().find(|held| held.get("type") == condition.get("type"));
+    let conditions = items(after, "conditions").iter();
+    conditions.filter_map(|condition| turned(object, held(condition), condition)).collect()
 }
 
 fn turned(object: &Ref, held: Option<&Value>, condition: &Value) -> Option<Note> {
-    let text =
-        |condition: &Value, name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, status) = (text(condition, "type"), text(condition, "status"));
     let was = held.map(|held| text(held, "status")).unwrap_or_default();
-    let leads = matches!((object.kind, kind.as_str()), (Kind::GrpcService, "Ready") | (Kind::Gateway, "Programmed"));
+    let leads = matches!((object.kind, kind), (Kind::GrpcService, "Ready") | (Kind::Gateway, "Programmed"));
     let is_part = object.kind == Kind::GrpcService && kind != "Ready";
     let is_bad = |status: &str| status == "False";
-    let has_turned = if leads { status != was && status != "Unknown" } else { is_bad(&status) != is_bad(&was) };
+    let has_turned = if leads { status != was && status != "Unknown" } else { is_bad(status) != is_bad(was) };
     if is_part || !has_turned || kind == "Conflicted" {
         return None;
     }
     let words = format!("{kind}={status} ({}): {}", text(condition, "reason"), text(condition, "message"));
-    Some(if is_bad(&status) {
+    Some(if is_bad(status) {
         Note::warning(object.clone(), "NotReady", words)
     } else {
         Note::normal(object.clone(), "Ready", words)
     })
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!
 //! **Invariant:** each handshake is judged by the latest certificates, and none is resumed from an earlier one: a session ticket would
 //! outlive the certificate that it stands for.
-//! **Invariant:** a connection that says nothing costs one place for [`HANDSHAKE`] and then nothing.
+//! **Invariant:** a connection that says nothing costs one place for [`PATIENCE`] and [`HANDSHAKE`], and then nothing.
 //!
 //! Must not know: what is said on connections.
 
@@ -21,6 +21,8 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 
+/// How long a proxy waits for certificates: it gives up after two seconds itself, see `connect_timeout` in its bootstrap.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Handshakes at once. Whoever comes beyond them waits in the kernel's queue.
@@ -47,7 +49,7 @@ pub(super) fn config(certificate: &str, key: &str, trusted: &str) -> anyhow::Res
     Ok(config)
 }
 
-/// Connections with proxies. Until there are certificates, every handshake fails.
+/// Connections with proxies. Until there are certificates, handshakes wait for them.
 pub(crate) fn listen(
     listener: TcpListener,
     credentials: watch::Receiver<Option<Arc<Credentials>>>,
@@ -74,9 +76,9 @@ async fn accept(
                 continue;
             }
         };
-        let (current, connections) = (credentials.borrow().clone(), connections.clone());
+        let (credentials, connections) = (credentials.clone(), connections.clone());
         tokio::spawn(async move {
-            if let Some(stream) = shake_hands(stream, current).await {
+            if let Some(stream) = shake_hands(stream, credentials).await {
                 // The server that would take it is gone.
                 let _ = connections.send(Ok(stream)).await;
             }
@@ -85,15 +87,20 @@ async fn accept(
     }
 }
 
-async fn shake_hands(stream: TcpStream, current: Option<Arc<Credentials>>) -> Option<TlsStream<TcpStream>> {
+async fn shake_hands(
+    stream: TcpStream,
+    mut credentials: watch::Receiver<Option<Arc<Credentials>>>,
+) -> Option<TlsStream<TcpStream>> {
     let peer = stream.peer_addr().ok()?;
-    let Some(credentials) = current else {
+    // Small messages that somebody waits for.
+    let _ = stream.set_nodelay(true);
+    // A proxy that comes before there are certificates waits for them: one that is sent away comes back seconds after them.
+    let current = timeout(PATIENCE, credentials.wait_for(Option::is_some)).await;
+    let Some(current) = current.ok().and_then(Result::ok).and_then(|current| current.clone()) else {
         tracing::debug!(%peer, "a proxy came before there are certificates");
         return None;
     };
-    // Small messages that somebody waits for.
-    let _ = stream.set_nodelay(true);
-    match timeout(HANDSHAKE, TlsAcceptor::from(credentials.server()).accept(stream)).await {
+    match timeout(HANDSHAKE, TlsAcceptor::from(current.server()).accept(stream)).await {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::warn!(%peer, "an xDS connection was refused: {error}");

@@ -53,10 +53,10 @@ impl Word<'_> {
         let Some((list, by, most)) = entries(self.kind) else {
             return if self.is_outdated(live) { live.clone() } else { self.laid_over(live, self.status) };
         };
-        let of = |status: &Value| status.get(list).and_then(Value::as_array).cloned().unwrap_or_default();
-        let merged = self.among(&of(live), &of(self.status), by, most);
-        let mut status = live.as_object().cloned().unwrap_or_default();
-        if !merged.is_empty() || status.contains_key(list) {
+        let merged = self.among(items(live, list), items(self.status, list), by, most);
+        let held = live.as_object().into_iter().flatten().filter(|(name, _)| *name != list);
+        let mut status: Map<_, _> = held.map(|(name, value)| (name.clone(), value.clone())).collect();
+        if !merged.is_empty() || live.get(list).is_some() {
             status.insert(list.to_owned(), Value::Array(merged));
         }
         Value::Object(status)
@@ -112,27 +112,27 @@ impl Word<'_> {
     }
 
     fn conditions(&self, live: &Value, ours: &Value) -> Value {
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let mut open = list(ours);
+        let mut open: Vec<&Value> = ours.as_array().into_iter().flatten().collect();
         let mut merged = Vec::new();
-        for held in list(live) {
+        for held in live.as_array().into_iter().flatten() {
             if let Some(place) = open.iter().position(|ours| ours.get("type") == held.get("type")) {
-                merged.push(self.condition(&held, open.remove(place)));
-            } else if !self.writes(&held) {
-                merged.push(held);
+                merged.push(self.condition(held, open.remove(place)));
+            } else if !self.writes(held) {
+                merged.push(held.clone());
             }
         }
         merged.extend(open.into_iter().map(|ours| self.condition(&Value::Null, ours)));
         Value::Array(merged)
     }
 
-    fn condition(&self, held: &Value, mut ours: Value) -> Value {
+    fn condition(&self, held: &Value, ours: &Value) -> Value {
         // What a GrpcService repeats of its route is about generations of the route.
         if self.kind != Kind::GrpcService && self.is_outdated(held) {
             return held.clone();
         }
         let same = held.get("status") == ours.get("status");
         let time = held.get("lastTransitionTime").filter(|_| same).cloned().unwrap_or_else(|| json!(self.now));
+        let mut ours = ours.clone();
         if let Some(fields) = ours.as_object_mut() {
             fields.insert("lastTransitionTime".to_owned(), time);
         }
@@ -148,6 +148,11 @@ impl Word<'_> {
 
 fn is_ours(entry: &Value) -> bool {
     entry.get("controllerName").and_then(Value::as_str) == Some(CONTROLLER_NAME)
+}
+
+/// The items of a list in a value; none if there is no such list.
+pub(super) fn items<'v>(value: &'v Value, list: &str) -> &'v [Value] {
+    value.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The item of `live` that stands for the same thing: the one of its name, or the one in its place.
