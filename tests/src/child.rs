@@ -115,12 +115,17 @@ impl Child {
         self.signal("TERM")?;
         self.keeper.wait().map(drop).context("waiting for its end")
     }
+
+    /// Ends it, and waits until it has ended.
+    pub fn end(&mut self) {
+        drop(self.alive.take());
+        let _ended = self.keeper.wait();
+    }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        drop(self.alive.take());
         // Its files may go next: it writes to them until its end.
-        let _ended = self.keeper.wait();
+        self.end();
     }
 }

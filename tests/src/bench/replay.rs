@@ -64,7 +64,10 @@ impl Replay {
             self.stream.send(Assignment, of(Assignment), &[]).await?;
         }
         self.stream.asked(Listener).await?;
-        let elsewhere = forms.iter().filter(|(id, _, _)| id.kind == Listener).map(elsewhere);
+        let elsewhere = forms.iter().filter(|(id, _, _)| id.kind == Listener).map(|form| {
+            let listener = elsewhere(&form.2)?;
+            Ok(Message { bytes: listener.encode_to_vec(), ..message(form) })
+        });
         let listeners = self.stream.send(Listener, elsewhere.collect::<Result<Vec<_>>>()?, &[]).await?;
         if !of(Secret).is_empty() {
             self.stream.asked(Secret).await?;
@@ -119,17 +122,17 @@ fn message((id, version, bytes): &Form) -> Message {
     Message { name: id.name.to_string(), version: version.clone(), bytes: bytes.to_vec() }
 }
 
-/// A listener on any free port of the loopback: two Envoys that share one share its connections, and a call that is meant for the
+/// A Listener on any free port of the loopback: two Envoys that share one share its connections, and a call that is meant for the
 /// controller's proxy would be answered by the copy.
-fn elsewhere(form: &Form) -> Result<Message> {
-    let mut listener = pb::Listener::decode(form.2.clone())?;
+pub fn elsewhere(bytes: &[u8]) -> Result<pb::Listener> {
+    let mut listener = pb::Listener::decode(bytes)?;
     let address = core::SocketAddress {
         address: "127.0.0.1".to_owned(),
         port_specifier: Some(core::socket_address::PortSpecifier::PortValue(0)),
         ..Default::default()
     };
     listener.address = Some(core::Address { address: Some(core::address::Address::SocketAddress(address)) });
-    Ok(Message { bytes: listener.encode_to_vec(), ..message(form) })
+    Ok(listener)
 }
 
 /// The bytes with one marker in place of another of the same length, so that no length in the message is wrong.

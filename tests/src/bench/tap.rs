@@ -8,7 +8,7 @@
 //! It must not know what a resource means.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -94,6 +94,8 @@ struct Book {
     said: Vec<Arc<Said>>,
     /// What the control plane last sent of each resource.
     state: HashMap<Id, (String, Bytes)>,
+    /// Responses of the latest connection that have no answer yet.
+    open: HashSet<(Option<ResourceType>, String)>,
     connections: usize,
 }
 
@@ -111,6 +113,13 @@ impl Log {
 
     fn note(&self, said: Said) {
         let mut book = self.book();
+        if said.connection == book.connections {
+            let response = (said.kind, said.nonce.clone());
+            match said.by {
+                Side::Plane => book.open.insert(response),
+                Side::Proxy => book.open.remove(&response),
+            };
+        }
         if let (Side::Plane, Some(kind)) = (said.by, said.kind) {
             for (name, version, bytes) in &said.resources {
                 book.state.insert(Id::new(kind, name.as_str()), (version.clone(), bytes.clone()));
@@ -175,9 +184,16 @@ impl Tap {
         book.state.iter().map(|(id, (version, bytes))| (id.clone(), version.clone(), bytes.clone())).collect()
     }
 
-    /// How many resources of a type the proxy was sent and still has.
-    pub fn held(&self, kind: ResourceType) -> usize {
-        self.log.book().state.keys().filter(|id| id.kind == kind).count()
+    /// The same of one resource that is wanted, whichever comes first.
+    pub fn find(&self, wanted: impl Fn(&Id) -> bool) -> Option<(Id, String, Bytes)> {
+        let book = self.log.book();
+        let (id, (version, bytes)) = book.state.iter().find(|(id, _)| wanted(id))?;
+        Some((id.clone(), version.clone(), bytes.clone()))
+    }
+
+    /// How many resources that are wanted the proxy was sent and still has.
+    pub fn held(&self, wanted: impl Fn(&Id) -> bool) -> usize {
+        self.log.book().state.keys().filter(|id| wanted(id)).count()
     }
 
     /// The first message since a mark that is wanted, past or future.
@@ -216,16 +232,7 @@ impl Tap {
 
     /// Whether every response of the latest connection has been answered.
     pub fn is_answered(&self) -> bool {
-        let book = self.log.book();
-        let latest = book.said.iter().filter(|said| said.connection == book.connections);
-        let mut open = std::collections::HashSet::new();
-        for said in latest {
-            match said.by {
-                Side::Plane => open.insert((said.kind, &said.nonce)),
-                Side::Proxy => open.remove(&(said.kind, &said.nonce)),
-            };
-        }
-        open.is_empty()
+        self.log.book().open.is_empty()
     }
 }
 
@@ -261,6 +268,7 @@ where
     let connection = {
         let mut book = log.book();
         book.connections += 1;
+        book.open.clear();
         book.connections
     };
     let (sender, chunks) = mpsc::unbounded_channel();

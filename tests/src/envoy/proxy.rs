@@ -72,6 +72,11 @@ impl Proxy {
         self.process.pid()
     }
 
+    /// Ends it, and waits until it has ended.
+    pub fn end(&mut self) {
+        self.process.end();
+    }
+
     /// What it has said so far.
     pub fn said(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()

@@ -1,4 +1,8 @@
-//! o: a GrpcService with a hostname and a certificate of its own comes to a shared Gateway that has many, and goes again.
+//! o: a GrpcService with a hostname and a certificate of its own comes to a shared Gateway that has many, and goes again; and what an edit
+//! of one costs among them.
+//!
+//! Each hostname is a filter chain with a route configuration of its own: one more costs a Listener with all of them, and an edit costs what
+//! it costs among none. The floor is an Envoy of the same configuration that is sent the Listeners before and after.
 
 use std::{
     net::SocketAddr,
@@ -8,11 +12,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use prost::Message as _;
 use serde_json::{Value, json};
 use sluice_tests::{
     bench::{
         figure::Figure,
         objects,
+        replay::{Replay, elsewhere},
         sample::Samples,
         subject::{PATIENCE, until},
         tap::{Said, Side},
@@ -21,12 +27,14 @@ use sluice_tests::{
     load::{Load, Plan, Target},
     wire::Connection,
 };
-use sluice_xds::ResourceType;
+use sluice_xds::{Id, ResourceType};
 
 use crate::{propagation::count, stage::Stage};
 
 /// Streams that are held on other hostnames meanwhile.
 const STREAMS: usize = 20;
+/// Between samples, so that each finds everything at rest.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// Measures with more and more hostnames.
 pub(crate) async fn measure(stage: &mut Stage) -> Result<()> {
@@ -59,21 +67,19 @@ fn service(index: usize) -> Value {
 async fn grow(stage: &mut Stage, from: usize, to: usize) -> Result<()> {
     stage.writer.create_all((from..to).map(service)).await?;
     let (tap, wanted) = (&stage.edge.tap, to);
-    let complete = async || {
-        let hosts = tap.state().iter().filter(|(id, _, _)| own(id.kind, &id.name)).count();
-        (hosts >= wanted && tap.is_answered()).then_some(())
-    };
-    let said = || format!("{} hosts\n{}", tap.held(ResourceType::VirtualHost), stage.subject.said());
+    let complete = async || (tap.is_answered() && tap.held(is_own) >= wanted).then_some(());
+    let said = || format!("{} hosts\n{}", tap.held(is_own), stage.subject.said());
     until("all hostnames", complete).await.with_context(said)?;
     stage.settle().await
 }
 
-fn own(kind: ResourceType, name: &str) -> bool {
-    kind == ResourceType::VirtualHost && name.rsplit('/').next().is_some_and(|host| host.starts_with("own-"))
+fn is_own(id: &Id) -> bool {
+    id.kind == ResourceType::VirtualHost && id.name.rsplit('/').next().is_some_and(|host| host.starts_with("own-"))
 }
 
 #[derive(Debug, Default)]
 struct Found {
+    edited: Vec<Duration>,
     reached: Vec<Duration>,
     bytes: Vec<f64>,
     listener: Vec<f64>,
@@ -92,14 +98,21 @@ async fn at(stage: &mut Stage, hostnames: usize) -> Result<()> {
     for number in 0..stage.size.rounds {
         one(stage, hostnames + number, &mut found).await?;
     }
+    for number in 0..stage.size.samples {
+        found.edited.push(edit(stage, number % hostnames).await?);
+    }
+    let alone = floor(stage).await?;
     let load = load.stop().await?;
     let name = |words: &str| format!("{hostnames} hostnames: {words}");
     let samples = |values: Vec<f64>| values.into_iter().collect::<Samples>();
     let figures = [
         Figure::new("o", name("one more, until its first good call"), "ms", Samples::milliseconds(found.reached)),
         Figure::new("o", name("one more, all that is sent"), "bytes", samples(found.bytes)),
-        Figure::new("o", name("one more, of that the listener"), "bytes", samples(found.listener)).at_most(20_000.0),
+        Figure::new("o", name("one more, of that the Listener"), "bytes", samples(found.listener)).at_most(20_000.0),
         Figure::new("o", name("one more, CPU of Envoy"), "ms", samples(found.envoy)),
+        Figure::new("o", name("floor: Envoy, prepared Listener, until its ACK"), "ms", Samples::milliseconds(alone)),
+        Figure::new("o", name("an edit of one, until Envoy's ACK"), "ms", Samples::milliseconds(found.edited))
+            .at_most(20.0),
         Figure::new("o", name("one less, until Envoy's ACK"), "ms", Samples::milliseconds(found.gone)),
         Figure::new("o", name("streams cut on others"), "streams", count(load.cut.len())).at_most(0.0),
         Figure::new("o", name("calls failed on others"), "calls", count(load.failed.len())).at_most(0.0),
@@ -141,6 +154,45 @@ async fn one(stage: &mut Stage, index: usize, found: &mut Found) -> Result<()> {
     let (_, answer) = stage.edge.tap.acknowledged(mark, PATIENCE, gone).await?;
     found.gone.push(answer.at.saturating_duration_since(written.at));
     Ok(())
+}
+
+/// One of them gets a rule: how long until Envoy has it.
+async fn edit(stage: &mut Stage, index: usize) -> Result<Duration> {
+    let (mut service, marker) = (service(index), stage.marker());
+    let headers = json!([{"type": "Exact", "name": "x-edit", "value": marker}]);
+    service["spec"]["rules"] = json!([{"name": "edited", "matches": [{"headers": headers}]}, {"name": "rest"}]);
+    let mark = stage.edge.tap.mark();
+    let written = stage.writer.merge(&service).await?;
+    let change = stage.follow(written, mark, &marker).await?;
+    // house(sleep): see PAUSE.
+    tokio::time::sleep(PAUSE).await;
+    Ok(change.total())
+}
+
+/// A chain more, prepared, to another Envoy with the same configuration: until its answer.
+async fn floor(stage: &mut Stage) -> Result<Vec<Duration>> {
+    let copy = stage.copy();
+    let is_ours = |id: &Id| id.kind == ResourceType::Listener && id.name.starts_with("https-");
+    let (id, _, bytes) = copy.iter().find(|(id, _, _)| is_ours(id)).context("no Listener")?;
+    let (mut replay, _) = Replay::start(&copy).await?;
+    let (less, more) = listeners(bytes)?;
+    let mut alone = Vec::new();
+    for _ in 0..stage.size.rounds {
+        replay.push(id, &less).await?;
+        // house(sleep): see PAUSE.
+        tokio::time::sleep(PAUSE).await;
+        let (response, answer) = replay.push(id, &more).await?;
+        alone.push(answer.at - response.at);
+    }
+    Ok(alone)
+}
+
+/// A Listener without its last chain, and with it, on any free port.
+fn listeners(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+    let mut listener = elsewhere(bytes)?;
+    let more = listener.encode_to_vec();
+    listener.filter_chains.pop().context("no chain")?;
+    Ok((listener.encode_to_vec(), more))
 }
 
 /// The CA of a service, once there is one.

@@ -150,11 +150,8 @@ impl Stage {
     /// Waits until the proxy has a host for every route, and has answered all that it was sent.
     pub(crate) async fn complete(&self) -> Result<()> {
         let (tap, wanted) = (&self.edge.tap, self.routes);
-        let complete = async || {
-            let hosts = tap.state().iter().filter(|(id, _, _)| is_host_of_a_route(id)).count();
-            (hosts >= wanted && tap.is_answered()).then_some(())
-        };
-        let said = || format!("{} hosts of {wanted}\n{}", tap.held(ResourceType::VirtualHost), self.subject.said());
+        let complete = async || (tap.held(is_host_of_a_route) >= wanted && tap.is_answered()).then_some(());
+        let said = || format!("{} hosts of {wanted}\n{}", tap.held(is_host), self.subject.said());
         until("complete configuration", complete).await.with_context(said)
     }
 
@@ -232,7 +229,7 @@ impl Stage {
     /// What the proxy was last sent of the host of a route.
     pub(crate) fn host(&self, index: usize) -> Result<Form> {
         let suffix = format!("/{}", objects::host(index));
-        let found = self.edge.tap.state().into_iter().find(|(id, _, _)| is_host(id) && id.name.ends_with(&suffix));
+        let found = self.edge.tap.find(|id| is_host(id) && id.name.ends_with(&suffix));
         found.with_context(|| format!("the proxy was never sent {suffix}"))
     }
 
@@ -252,8 +249,9 @@ impl Stage {
         &self.echoes
     }
 
-    /// Puts a fresh Envoy in the place of the one that runs.
-    pub(crate) async fn replace_envoy(&mut self) -> Result<()> {
+    /// Puts a fresh Envoy in the place of the one before, which ends first: it would come back for all that it has.
+    pub(crate) async fn renew_edge(&mut self) -> Result<()> {
+        self.edge.envoy.end();
         self.edge = Edge::start(&self.subject, &self.writer).await?;
         Ok(())
     }

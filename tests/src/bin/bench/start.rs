@@ -89,9 +89,10 @@ async fn listed(stage: &Stage) -> Result<f64> {
 /// Controller and proxy start at once.
 async fn cold(stage: &mut Stage) -> Result<f64> {
     stage.subject.stop()?;
+    stage.edge.envoy.end();
     let begun = Instant::now();
     stage.subject.start()?;
-    stage.replace_envoy().await?;
+    stage.renew_edge().await?;
     stage.complete().await?;
     let latest = stage.edge.tap.since(0).iter().rev().find(|said| said.by == Side::Proxy).map(|said| said.at);
     let seconds = (latest.context("the proxy said nothing")? - begun).as_secs_f64();
