@@ -163,11 +163,6 @@ impl Status {
         self.0.contains(r#""reason":"Pending""#)
     }
 
-    /// Whether it has a condition that is False.
-    pub fn complains(&self) -> bool {
-        self.0.contains(r#""status":"False""#)
-    }
-
     /// As a tree.
     pub fn value(&self) -> Value {
         // It was written as JSON.

@@ -118,14 +118,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
         image: args.proxy_image,
         pull_policy: args.proxy_pull_policy,
     };
-    // One thread: an edit is a millisecond of work in a dozen tasks, and threads that wake each other for it cost a fifth more than
-    // that. The price is that proxies are told, and let in again, one after the other: sixty microseconds each for an edit.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // Sockets and timers are looked at after so many turns: the lease is renewed also while a thousand proxies come back.
-        .event_interval(8)
-        .build()?;
-    runtime.block_on(run::run(options))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // As a task among the others: on this thread the engine would be woken across threads, twice for each edit.
+    runtime.block_on(runtime.spawn(run::run(options)))??;
     Ok(ExitCode::SUCCESS)
 }
 

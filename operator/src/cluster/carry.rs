@@ -27,7 +27,7 @@ use sluice_core::{
 use sluice_engine::{Effects, Engine, Event, Hold, Input, Memory, StatusUpdate};
 use std::{sync::Arc, time::Duration};
 
-/// How long a status waits for what follows at once: a route may come just before its Service, and a Gateway's word hangs on many.
+/// How long a status waits for what follows at once: steps are milliseconds.
 const SOON: Duration = Duration::from_millis(20);
 /// How long one waits that will say more once the proxies have answered. With ten thousand hosts Envoy takes a quarter of a second.
 const UNANSWERED: Duration = Duration::from_secs(1);
@@ -109,13 +109,9 @@ impl Operator {
         (self.led, self.refused) = (leads, None);
     }
 
-    /// One edit is one write, as long as the proxies answer in time. Nothing follows once a route is in force.
+    /// One edit is one write, as long as the proxies answer in time.
     fn say(&self, update: StatusUpdate) {
-        let wait = match &update.status {
-            status if status.is_pending() => UNANSWERED,
-            status if update.target.kind.is_route() && !status.complains() => Duration::ZERO,
-            _ => SOON,
-        };
+        let wait = if update.status.is_pending() { UNANSWERED } else { SOON };
         self.queues.statuses.put_after(update.target.clone(), update, wait);
     }
 
