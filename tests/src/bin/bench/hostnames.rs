@@ -67,7 +67,7 @@ fn service(index: usize) -> Value {
 async fn grow(stage: &mut Stage, from: usize, to: usize) -> Result<()> {
     stage.writer.create_all((from..to).map(service)).await?;
     let (tap, wanted) = (&stage.edge.tap, to);
-    let complete = async || (tap.is_answered() && tap.held(is_own) >= wanted).then_some(());
+    let complete = async || (tap.held(is_own) >= wanted && tap.is_answered()).then_some(());
     let said = || format!("{} hosts\n{}", tap.held(is_own), stage.subject.said());
     until("all hostnames", complete).await.with_context(said)?;
     stage.settle().await

@@ -47,6 +47,14 @@ fn what_is_under_way_is_no_answer_once_the_proxy_may_have_dropped_it_or_refuses_
 }
 
 #[test]
+fn who_asked_for_what_does_not_exist_is_told_so_also_when_it_refuses_what_comes_with_that() {
+    let mut stream = Stream::with(&[assignment("a", 7)]);
+    assert_eq!(stream.ask(subscribe(Assignment, &["a", "gone"])), ["assignment: a=7 -gone"]);
+    assert_eq!(stream.nack(Assignment, "no"), ["assignment: -gone"]);
+    assert_eq!(stream.ack(Assignment), NOTHING);
+}
+
+#[test]
 fn a_changed_cluster_gets_its_unchanged_assignment_and_secret_again() {
     let mut stream = Stream::settled();
     let needs = [id(Assignment, "a"), id(Secret, "s")];
